@@ -1,0 +1,1 @@
+//! The engines that make instances: Docker, plain processes and noop.

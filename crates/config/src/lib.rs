@@ -1,0 +1,1 @@
+//! The configuration file: YAML in, a checked configuration out, errors with line and caret.

@@ -1,0 +1,1 @@
+//! The model, the planner, its report and the ports: pure, no I/O.

@@ -1,0 +1,1 @@
+//! The client of GitHub: REST, App sign-in and runner scale sets, over the Transport port.

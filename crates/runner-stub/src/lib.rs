@@ -1,0 +1,1 @@
+//! Stands in for GitHub's runner program: its contract, without its weight.
