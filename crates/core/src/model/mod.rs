@@ -1,0 +1,31 @@
+//! The nouns of dayfly: scopes, pools, jobs, runners with their two tracks, and what is remembered of GitHub's side.
+
+mod event;
+mod ids;
+mod image;
+mod job;
+mod reason;
+mod registration;
+mod runner;
+mod scale_set;
+mod sign;
+mod spec;
+mod trouble;
+
+mod instance;
+
+pub use event::{Event, EventKind};
+pub use ids::{
+    BackendName, ControllerId, InstanceId, InvalidName, JobId, MessageId, PoolName, RegistrationId, RunnerGroupId,
+    RunnerName, ScaleSetId, ScopeName, SessionId, Suffix,
+};
+pub use image::{InstanceSpec, Mount, PullPolicy};
+pub use instance::{Exit, Instance};
+pub use job::{Job, JobEntry, JobEntryKind, JobState};
+pub use reason::Reason;
+pub use registration::{Proof, Registration};
+pub use runner::{Attempt, InvalidTransition, Phase, Retiring, Runner};
+pub use scale_set::{Message, PoolState, ScaleSetTrack, SessionTrack, Statistics};
+pub use sign::Sign;
+pub use spec::{Deadlines, Limits, PoolSpec, Schedule, ScopeKind, ScopeSpec, Spec};
+pub use trouble::{FAILURES_TO_PAUSE, Trouble, TroubleKey, later};

@@ -1,0 +1,153 @@
+//! What the user wants: the configuration, checked, without its secrets.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
+
+use super::{BackendName, InstanceSpec, PoolName, ScopeName};
+
+/// What the user wants of the whole controller.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Spec {
+    /// Scopes by name.
+    pub scopes: BTreeMap<ScopeName, ScopeSpec>,
+    /// Pools by name.
+    pub pools: BTreeMap<PoolName, PoolSpec>,
+}
+
+/// Where runners register.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScopeSpec {
+    /// The scope's address as the user wrote it, without a trailing slash.
+    pub url: String,
+    /// What the address names.
+    pub kind: ScopeKind,
+}
+
+/// What a scope's address names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ScopeKind {
+    /// `https://HOST/OWNER`
+    Organization(String),
+    /// `https://HOST/OWNER/REPO`
+    Repository {
+        /// The owner.
+        owner: String,
+        /// The repository.
+        name: String,
+    },
+    /// `https://HOST/enterprises/NAME`
+    Enterprise(String),
+}
+
+/// A named set of equal runners.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolSpec {
+    /// Its name.
+    pub name: PoolName,
+    /// The scope its runners register with.
+    pub scope: ScopeName,
+    /// Labels beside `self-hosted` and the scale set's name, as the user wrote them.
+    pub labels: Vec<String>,
+    /// The runner group's name.
+    pub group: String,
+    /// The scale set's name at GitHub.
+    pub scale_set: String,
+    /// Whether a scale set of that name that this store did not make may be taken over, if it has no session and no
+    /// runners.
+    pub adopt: bool,
+    /// The backend that makes the pool's instances.
+    pub backend: BackendName,
+    /// What each instance is made from.
+    pub instance: Arc<InstanceSpec>,
+    /// [`InstanceSpec::mark`] of `instance`, made once.
+    pub mark: Arc<str>,
+    /// Pools with a higher priority are served first where they share a limit.
+    pub priority: i32,
+    /// How many, when no schedule says else.
+    pub limits: Limits,
+    /// Changes of the limits by the calendar, in the user's order.
+    pub schedules: Vec<Schedule>,
+    /// How long each state may last.
+    pub deadlines: Deadlines,
+}
+
+impl PoolSpec {
+    /// The labels of the pool's scale set: the pool's own, `self-hosted` and the set's name, once each, compared
+    /// without case.
+    #[must_use]
+    pub fn all_labels(&self) -> Vec<String> {
+        let mut labels: Vec<String> = Vec::new();
+        for label in [self.scale_set.as_str(), "self-hosted"].into_iter().chain(self.labels.iter().map(String::as_str)) {
+            if !labels.iter().any(|known| known.eq_ignore_ascii_case(label)) {
+                labels.push(label.to_owned());
+            }
+        }
+        labels
+    }
+}
+
+/// How many runners.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Instances kept booted and unregistered.
+    pub warm: u32,
+    /// Runners kept online and idle beside the busy ones.
+    pub min_idle: u32,
+    /// Instances at any time, in whatever state.
+    pub max: u32,
+}
+
+/// A change of limits by the calendar: in force from each match of `cron` until the next match of any schedule of
+/// the pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Schedule {
+    /// Five fields, as cron has them.
+    pub cron: String,
+    /// The time zone in which `cron` is read, by its IANA name.
+    pub timezone: String,
+    /// `warm` from then on; `None`: as it stands without schedules.
+    pub warm: Option<u32>,
+    /// `min_idle` from then on.
+    pub min_idle: Option<u32>,
+    /// `max` from then on.
+    pub max: Option<u32>,
+}
+
+/// How long each state may last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deadlines {
+    /// From the create call to the engine's answer, or to the instance's appearance.
+    pub creating: SignedDuration,
+    /// From the engine's answer to ready.
+    pub booting: SignedDuration,
+    /// For a registration to be minted.
+    pub minting: SignedDuration,
+    /// From the hand-over to online.
+    pub starting: SignedDuration,
+    /// For a runner online without a job, beyond `min_idle`.
+    pub idle: SignedDuration,
+    /// For a removal, before it is forced.
+    pub removing: SignedDuration,
+    /// For a job, counted as time seen elapsing.
+    pub job_timeout: SignedDuration,
+    /// For a warm instance, before it is replaced.
+    pub warm: SignedDuration,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self {
+            creating: SignedDuration::from_mins(5),
+            booting: SignedDuration::from_mins(5),
+            minting: SignedDuration::from_mins(2),
+            starting: SignedDuration::from_mins(3),
+            idle: SignedDuration::from_mins(10),
+            removing: SignedDuration::from_mins(10),
+            job_timeout: SignedDuration::from_hours(6),
+            warm: SignedDuration::from_hours(24),
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Failures remembered as data: how often, until when, and what the other side said.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::{BackendName, PoolName, ScopeName};
+
+/// What is in trouble.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(tag = "of", rename_all = "snake_case")]
+pub enum TroubleKey {
+    /// Making runners of a pool on a backend from an image (by its mark).
+    Creation {
+        /// The pool.
+        pool: PoolName,
+        /// The backend.
+        backend: BackendName,
+        /// [`super::InstanceSpec::mark`].
+        mark: Arc<str>,
+    },
+    /// Listing a backend's instances or following its events.
+    Backend {
+        /// The backend.
+        backend: BackendName,
+    },
+    /// GitHub's refusals of a scope's credential.
+    Credential {
+        /// The scope.
+        scope: ScopeName,
+    },
+    /// A pool's scale set and session.
+    ScaleSet {
+        /// The pool.
+        pool: PoolName,
+    },
+}
+
+/// How many failures in a row pause creation.
+pub const FAILURES_TO_PAUSE: u32 = 3;
+
+/// The longest wait between two attempts.
+const WAIT_MAX: SignedDuration = SignedDuration::from_mins(5);
+
+/// How many characters of the other side's words are kept.
+const WORDS_MAX: usize = 2_000;
+
+/// Failures in a row, and when the next attempt is due.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trouble {
+    /// Failures in a row, at least 1.
+    pub failures: u32,
+    /// When the first of them happened.
+    pub since: Timestamp,
+    /// No attempt before this time.
+    pub next_attempt_at: Timestamp,
+    /// What failed and what the other side said, at most 2,000 characters.
+    pub error: String,
+}
+
+impl Trouble {
+    /// The next failure after `before`: the wait doubles from `first_wait` to at most five minutes, and creation
+    /// pauses for the whole five minutes from the third failure on.
+    #[must_use]
+    pub fn after(before: Option<&Self>, first_wait: SignedDuration, error: &str, now: Timestamp) -> Self {
+        let failures = before.map_or(0, |trouble| trouble.failures).saturating_add(1);
+        let doublings = (failures - 1).min(16);
+        let wait = first_wait.saturating_mul(1 << doublings).min(WAIT_MAX);
+        Self {
+            failures,
+            since: before.map_or(now, |trouble| trouble.since),
+            next_attempt_at: later(now, wait),
+            error: error.chars().take(WORDS_MAX).collect(),
+        }
+    }
+
+    /// The same trouble, with the next attempt at `until` (what a rate limit says).
+    #[must_use]
+    pub fn until(mut self, until: Timestamp) -> Self {
+        self.next_attempt_at = until;
+        self
+    }
+}
+
+/// `now + wait`, at the end of time where it would overflow.
+#[must_use]
+pub fn later(now: Timestamp, wait: SignedDuration) -> Timestamp {
+    now.checked_add(wait).unwrap_or(Timestamp::MAX)
+}
