@@ -1,0 +1,145 @@
+//! The tables, how one version's become the next's, and how a dayfly store is told from another database.
+//!
+//! The SQL keeps to what PostgreSQL takes too (TEXT, BIGINT); what is SQLite's own is in the pragmas.
+
+use dayfly_core::ports::{StoreError, StoreErrorKind};
+use rusqlite::{Connection, Transaction};
+
+use crate::error::{Name, corrupt_remedy};
+
+/// "dyfl": marks the file as ours.
+const APPLICATION_ID: i64 = 0x6479_666c;
+
+/// Entry n takes a store of version n to version n + 1. Entries are never changed once released, only added;
+/// `tests/versions` holds a store of each version.
+const MIGRATIONS: &[&str] = &["
+    CREATE TABLE meta (key TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL);
+    CREATE TABLE runners (
+        name TEXT PRIMARY KEY NOT NULL,
+        pool TEXT NOT NULL,
+        phase TEXT NOT NULL,
+        generation BIGINT NOT NULL,
+        data TEXT NOT NULL
+    );
+    CREATE TABLE pools (name TEXT PRIMARY KEY NOT NULL, generation BIGINT NOT NULL, data TEXT NOT NULL);
+    CREATE TABLE jobs (pool TEXT NOT NULL, id TEXT NOT NULL, data TEXT NOT NULL, PRIMARY KEY (pool, id));
+    CREATE TABLE troubles (key TEXT PRIMARY KEY NOT NULL, data TEXT NOT NULL);
+"];
+
+/// The version of the tables that this dayfly reads and writes.
+pub(crate) fn latest() -> i64 {
+    i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)
+}
+
+/// The version of a store: 0 for an empty database. A database of someone else's, or of a newer dayfly, is an error;
+/// it is left as it is.
+pub(crate) fn version(connection: &Connection, name: &Name) -> Result<i64, StoreError> {
+    let failed = name.sql("open");
+    let pragma =
+        |pragma: &str| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
+    let application = pragma("application_id").map_err(&failed)?;
+    let version = pragma("user_version").map_err(&failed)?;
+    let tables: i64 = connection
+        .query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0))
+        .map_err(&failed)?;
+    if application == 0 && version == 0 && tables == 0 {
+        return Ok(0);
+    }
+    if application != APPLICATION_ID || version < 1 {
+        return Err(name.error(
+            "open",
+            StoreErrorKind::Corrupt,
+            "the file is a database of another program; name another file in `store`",
+        ));
+    }
+    if version > latest() {
+        return Err(name.error(
+            "open",
+            StoreErrorKind::Newer,
+            format!(
+                "a newer dayfly made it (its tables are of version {version}, this dayfly knows {}); \
+                 run the newer dayfly, or name another file in `store`",
+                latest()
+            ),
+        ));
+    }
+    Ok(version)
+}
+
+/// Brings the tables from `version` to the latest, within the caller's transaction.
+pub(crate) fn migrate(transaction: &Transaction<'_>, version: i64) -> rusqlite::Result<()> {
+    run(transaction, version, MIGRATIONS)
+}
+
+fn run(transaction: &Transaction<'_>, version: i64, migrations: &[&str]) -> rusqlite::Result<()> {
+    for (number, migration) in (0_i64..).zip(migrations).skip_while(|(number, _)| *number < version)
+    {
+        transaction.execute_batch(migration)?;
+        transaction.pragma_update(None, "user_version", number + 1)?;
+    }
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)
+}
+
+/// The error for a row that cannot be read.
+pub(crate) fn damaged(
+    name: &Name,
+    table: &str,
+    key: &str,
+    what: impl std::fmt::Display,
+) -> StoreError {
+    // A key in a damaged file may be anything.
+    let key: String = key.chars().take(200).collect();
+    name.error(
+        "load",
+        StoreErrorKind::Corrupt,
+        format!("row {key:?} of table {table} cannot be read: {what}; {}", corrupt_remedy()),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_migration_runs_once_and_in_order() {
+        let steps = [
+            "CREATE TABLE a (x TEXT)",
+            "INSERT INTO a VALUES ('two')",
+            "INSERT INTO a VALUES ('three')",
+        ];
+        for start in 0..=3 {
+            let mut connection = Connection::open_in_memory().unwrap();
+            let reached = usize::try_from(start).unwrap();
+            let transaction = connection.transaction().unwrap();
+            run(&transaction, 0, &steps[..reached]).unwrap();
+            transaction.commit().unwrap();
+            let transaction = connection.transaction().unwrap();
+            run(&transaction, start, &steps).unwrap();
+            transaction.commit().unwrap();
+            let rows: i64 =
+                connection.query_row("SELECT count(*) FROM a", [], |row| row.get(0)).unwrap();
+            assert_eq!(rows, 2, "from version {start}");
+            let version: i64 =
+                connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+            assert_eq!(version, 3);
+        }
+    }
+
+    #[test]
+    fn a_failing_migration_leaves_the_old_version() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        let steps = ["CREATE TABLE a (x TEXT)", "INSERT INTO a VALUES ('two')", "no SQL"];
+        let transaction = connection.transaction().unwrap();
+        run(&transaction, 0, &steps[..1]).unwrap();
+        transaction.commit().unwrap();
+        let transaction = connection.transaction().unwrap();
+        assert!(run(&transaction, 1, &steps).is_err());
+        drop(transaction);
+        let rows: i64 =
+            connection.query_row("SELECT count(*) FROM a", [], |row| row.get(0)).unwrap();
+        assert_eq!(rows, 0);
+        let version: i64 =
+            connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+        assert_eq!(version, 1);
+    }
+}

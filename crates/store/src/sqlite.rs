@@ -1,0 +1,156 @@
+//! The store itself: opening, loading, committing, counting.
+
+use std::path::Path;
+
+use dayfly_core::{
+    model::ControllerId,
+    ports::{Batch, Store, StoreError, StoreErrorKind, Stored},
+};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use crate::{error::Name, lock::Lock, place, rows, schema};
+
+/// More prepared statements than this crate has.
+const STATEMENTS_MAX: usize = 32;
+
+/// What is left to do in a store: all 0 when nothing is left behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    /// Rows of runners; a gone runner has none.
+    pub runners_not_gone: u64,
+    /// Pools with a session or a deletion open at GitHub.
+    pub open_duties: u64,
+}
+
+/// A store on SQLite.
+#[derive(Debug)]
+pub struct Sqlite {
+    // Dropped in this order: the lock outlives the connection.
+    connection: Connection,
+    name: Name,
+    _lock: Option<Lock>,
+}
+
+impl Sqlite {
+    /// Opens the store at `path` for this process alone; makes it (0600, its directory 0700) where there is none, with
+    /// `new_controller` as its id, and brings an older one up to date.
+    ///
+    /// # Errors
+    /// `Locked` while another daemon has it, `Newer`, `Corrupt` where the file is no store or damaged, `ReadOnly`,
+    /// `Full`, `Io`. Each says what to do.
+    pub fn open(path: &Path, new_controller: ControllerId) -> Result<Self, StoreError> {
+        let name = Name::of_file(path);
+        let path = place::prepare(path, &name)?;
+        let lock = Lock::take(&path, &name)?;
+        // Without OpenFlags::SQLITE_OPEN_URI: a path is a path, whatever it begins with.
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&path, flags).map_err(name.sql("open"))?;
+        let version = schema::version(&connection, &name)?;
+        synced_once_per_commit(&connection, &name)?;
+        Self { connection, name, _lock: Some(lock) }.brought_up_to_date(version, new_controller)
+    }
+
+    /// A store in memory: the same code and tables, without a file.
+    ///
+    /// # Errors
+    /// Where SQLite has no memory.
+    pub fn in_memory(controller: ControllerId) -> Result<Self, StoreError> {
+        let name = Name::in_memory();
+        let connection = Connection::open_in_memory().map_err(name.sql("open"))?;
+        Self { connection, name, _lock: None }.brought_up_to_date(0, controller)
+    }
+
+    /// Opens an existing store to read it, also while a daemon has it. A commit fails with `ReadOnly`.
+    ///
+    /// # Errors
+    /// As [`Sqlite::open`], but never `Locked`; an older store, which only a daemon brings up to date, is `Io`.
+    pub fn open_read_only(path: &Path) -> Result<Self, StoreError> {
+        let name = Name::of_file(path);
+        let path = place::existing(path, &name)?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&path, flags).map_err(name.sql("open"))?;
+        let version = schema::version(&connection, &name)?;
+        if version < schema::latest() {
+            let detail =
+                format!("its tables are of version {version}; `dayfly run` brings them up to date");
+            return Err(name.error("open", StoreErrorKind::Io, detail));
+        }
+        Ok(Self { connection, name, _lock: None })
+    }
+
+    fn brought_up_to_date(
+        mut self,
+        version: i64,
+        new_controller: ControllerId,
+    ) -> Result<Self, StoreError> {
+        if version < schema::latest() {
+            self.migrate(version, new_controller).map_err(self.name.sql("open"))?;
+        }
+        self.connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+        Ok(self)
+    }
+
+    fn migrate(&mut self, version: i64, new_controller: ControllerId) -> rusqlite::Result<()> {
+        let transaction = self.connection.transaction()?;
+        schema::migrate(&transaction, version)?;
+        if version == 0 {
+            rows::insert_controller(&transaction, new_controller)?;
+        }
+        transaction.commit()
+    }
+
+    /// What is left to do.
+    ///
+    /// # Errors
+    /// Where the file can't be read, or holds what this version does not understand.
+    pub fn counts(&self) -> Result<Counts, StoreError> {
+        let runners: i64 = self
+            .connection
+            .query_row("SELECT count(*) FROM runners", [], |row| row.get(0))
+            .map_err(self.name.sql("load"))?;
+        let pools = rows::pools(&self.connection, &self.name)?;
+        Ok(Counts {
+            runners_not_gone: runners.unsigned_abs(),
+            open_duties: pools.iter().filter(|pool| pool.has_duty()).map(|_| 1).sum(),
+        })
+    }
+}
+
+impl Store for Sqlite {
+    fn load(&mut self) -> Result<Stored, StoreError> {
+        // One transaction, so that all is of one moment.
+        let transaction = self.connection.transaction().map_err(self.name.sql("load"))?;
+        rows::load(&transaction, &self.name)
+    }
+
+    fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        if batch.is_empty() && batch.clock.is_none() {
+            return Ok(());
+        }
+        let failed = self.name.sql("commit to");
+        // Immediate: another writer is met here, before anything is written.
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(&failed)?;
+        rows::write(&transaction, batch, &self.name)?;
+        transaction.commit().map_err(&failed)
+    }
+}
+
+/// Write-ahead log with `synchronous=FULL`: what a commit appends to the log is synced once, and nothing else is.
+fn synced_once_per_commit(connection: &Connection, name: &Name) -> Result<(), StoreError> {
+    let failed = name.sql("open");
+    let mode: String = connection
+        .pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))
+        .map_err(&failed)?;
+    if mode != "wal" {
+        return Err(name.error(
+            "open",
+            StoreErrorKind::Io,
+            "its file system cannot share memory between processes (a network file system?); \
+             name a file on a local disk in `store`",
+        ));
+    }
+    connection.pragma_update(None, "synchronous", "full").map_err(&failed)
+}
