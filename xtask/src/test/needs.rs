@@ -1,0 +1,148 @@
+//! What the tests need of the machine. As root on Debian it is installed and started; elsewhere what is there is used.
+
+use std::{
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+
+use super::step::is_installed;
+use crate::{
+    metadata::root,
+    process::{Daemon, run, wait_until},
+};
+
+/// Debian packages: programs that show each is there, and the package's name.
+const PACKAGES: [(&str, &str); 4] = [
+    ("dockerd", "docker.io"),
+    ("iptables", "iptables"),
+    ("busybox", "busybox-static"),
+    ("ip", "iproute2"),
+];
+
+/// How long a Docker daemon may take from its start to its first answer.
+const DOCKERD_PATIENCE: Duration = Duration::from_secs(60);
+
+/// What was met, and what was started for it. Dropping it ends what was started.
+#[derive(Debug)]
+pub struct Needs {
+    /// A Docker daemon that this run started.
+    dockerd: Option<Daemon>,
+    /// Its files.
+    directory: Option<tempfile::TempDir>,
+    /// The socket on which a Docker daemon answers.
+    docker: Option<PathBuf>,
+    /// What is missing, in words.
+    missing: Vec<String>,
+}
+
+impl Needs {
+    /// Installs and starts what it may, and notes what is missing.
+    pub fn meet(target: &Path) -> Result<Self> {
+        let mut needs = Self { dockerd: None, directory: None, docker: None, missing: Vec::new() };
+        let may_install = is_root() && Path::new("/etc/debian_version").exists();
+        if may_install && let Err(error) = install() {
+            needs.missing.push(format!("packages: {error:#}"));
+        }
+        if let Err(error) = needs.find_docker(target) {
+            needs.missing.push(format!("docker: {error:#}"));
+        }
+        if let Err(error) = fetch_schemas() {
+            needs.missing.push(format!("GitHub's schemas: {error:#}"));
+        }
+        Ok(needs)
+    }
+
+    /// Whether no test need be skipped.
+    pub fn all_met(&self) -> bool {
+        self.missing.is_empty()
+    }
+
+    /// Prints what is missing; takes the needs, so that what was started ends here.
+    pub fn report(self) -> Self {
+        for missing in &self.missing {
+            println!("skipped for want of {missing}");
+        }
+        self
+    }
+
+    /// Tells a command where the engine is.
+    pub fn tell(&self, command: &mut Command) {
+        if let Some(socket) = &self.docker {
+            command.env("DOCKER_HOST", format!("unix://{}", socket.display()));
+        }
+    }
+
+    fn find_docker(&mut self, target: &Path) -> Result<()> {
+        let socket = std::env::var("DOCKER_HOST")
+            .ok()
+            .and_then(|host| host.strip_prefix("unix://").map(PathBuf::from))
+            .unwrap_or_else(|| PathBuf::from("/var/run/docker.sock"));
+        if UnixStream::connect(&socket).is_ok() {
+            self.docker = Some(socket);
+            return Ok(());
+        }
+        if !is_root() || !is_installed("dockerd") {
+            bail!("no Docker daemon answers on {}, and only root can start one", socket.display());
+        }
+        // Sockets have short paths: they lie apart from the data, which belongs to the build's own directory.
+        let directory = tempfile::Builder::new().prefix("dayfly-test-").tempdir()?;
+        let socket = directory.path().join("docker.sock");
+        let data = target.join("xtask").join("docker");
+        std::fs::create_dir_all(&data)?;
+        let mut command = Command::new("dockerd");
+        command
+            .arg("--data-root")
+            .arg(&data)
+            .arg("--exec-root")
+            .arg(directory.path().join("exec"))
+            .arg("--pidfile")
+            .arg(directory.path().join("pid"))
+            .arg("--host")
+            .arg(format!("unix://{}", socket.display()));
+        let log = target.join("xtask").join("dockerd.log");
+        let mut dockerd = Daemon::start("dockerd", &mut command, &log)?;
+        if !wait_until(DOCKERD_PATIENCE, || UnixStream::connect(&socket).is_ok() || !dockerd.runs())
+            || !dockerd.runs()
+        {
+            bail!("dockerd does not answer; see {}", log.display());
+        }
+        self.dockerd = Some(dockerd);
+        self.directory = Some(directory);
+        self.docker = Some(socket);
+        Ok(())
+    }
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Installs the packages whose programs are not there.
+fn install() -> Result<()> {
+    let missing: Vec<&str> = PACKAGES
+        .iter()
+        .filter(|(program, _)| !is_installed(program))
+        .map(|(_, package)| *package)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    println!("== installing {}", missing.join(", "));
+    let apt = || {
+        let mut command = Command::new("apt-get");
+        command.env("DEBIAN_FRONTEND", "noninteractive");
+        command
+    };
+    run(apt().args(["update", "-qq"]))?;
+    run(apt().args(["install", "-y", "-qq", "--no-install-recommends"]).args(&missing))
+}
+
+/// Fetches GitHub's published descriptions, against which the simulator's answers are validated.
+fn fetch_schemas() -> Result<()> {
+    let script = root().join("crates/github-sim/tests/fetch-schemas.sh");
+    run(Command::new("sh").arg(&script).current_dir(root())).context("they are fetched by npm")
+}
