@@ -25,7 +25,7 @@ pub(crate) fn prepare(path: &Path, name: &Name) -> Result<PathBuf, StoreError> {
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         // The entry of the new file is part of the first commit: sync it, as SQLite does for its own files.
         Ok(_) => {
-            File::open(directory).and_then(|d| d.sync_all()).map_err(name.io("open", directory))?
+            File::open(directory).and_then(|d| d.sync_all()).map_err(name.io("open", directory))?;
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(name.io("open", path)(error)),

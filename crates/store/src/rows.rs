@@ -147,17 +147,13 @@ pub(crate) fn write(
     for (key, runner) in &batch.runners {
         match runner {
             Some(runner) => writer.runner(key, runner)?,
-            None => writer
-                .execute("DELETE FROM runners WHERE name = ?1", &[&key.as_str()])
-                .map(|_| ())?,
+            None => writer.delete("DELETE FROM runners WHERE name = ?1", key.as_str())?,
         }
     }
     for (key, pool) in &batch.pools {
         match pool {
             Some(pool) => writer.pool(key, pool)?,
-            None => {
-                writer.execute("DELETE FROM pools WHERE name = ?1", &[&key.as_str()]).map(|_| ())?
-            }
+            None => writer.delete("DELETE FROM pools WHERE name = ?1", key.as_str())?,
         }
     }
     for (key, job) in &batch.jobs {
@@ -233,6 +229,11 @@ impl Writer<'_> {
             )?
         };
         self.one_row("pool", name, generation, written)
+    }
+
+    /// Deletes a row, if it is there: one that came and went between two commits never was.
+    fn delete(&self, sql: &str, key: &str) -> Result<(), StoreError> {
+        self.execute(sql, &[&key]).map(|_| ())
     }
 
     fn execute(&self, sql: &str, values: &[&dyn ToSql]) -> Result<usize, StoreError> {

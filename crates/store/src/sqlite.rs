@@ -139,6 +139,10 @@ impl Store for Sqlite {
 }
 
 /// Write-ahead log with `synchronous=FULL`: what a commit appends to the log is synced once, and nothing else is.
+///
+/// Seen with `strace -f -y -e trace=fsync,fdatasync` on 314 commits of 20 rows: between two commits one `fsync` of
+/// `dayfly.db-wal`, and at every 1,000th page of the log (six times) a checkpoint: one more of the log and one of
+/// `dayfly.db`. A rollback journal takes four at each commit: the journal twice, its directory and the database.
 fn synced_once_per_commit(connection: &Connection, name: &Name) -> Result<(), StoreError> {
     let failed = name.sql("open");
     let mode: String = connection
@@ -153,4 +157,49 @@ fn synced_once_per_commit(connection: &Connection, name: &Name) -> Result<(), St
         ));
     }
     connection.pragma_update(None, "synchronous", "full").map_err(&failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use dayfly_core::model::{BackendName, PoolName, Runner, RunnerName, Suffix};
+    use jiff::Timestamp;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn runners(numbers: std::ops::Range<u64>, controller: ControllerId) -> Batch {
+        let pool = PoolName::new("linux-small").unwrap();
+        let rows = numbers.map(|number| {
+            let name = RunnerName::compose(&pool, controller, Suffix::from_bits(number));
+            let backend = BackendName::new("here").unwrap();
+            let mut runner =
+                Runner::planned(name.clone(), backend, "mark".into(), Timestamp::UNIX_EPOCH);
+            runner.generation = 1;
+            (name, Some(runner))
+        });
+        Batch { runners: rows.collect(), ..Batch::default() }
+    }
+
+    #[test]
+    fn no_more_room_stores_nothing_and_heals() {
+        let directory = tempfile::tempdir().unwrap();
+        let controller = ControllerId(Uuid::from_u128(1));
+        let mut store = Sqlite::open(&directory.path().join("dayfly.db"), controller).unwrap();
+        store.commit(&runners(0..10, controller)).unwrap();
+        let before = store.load().unwrap();
+        let pages = |store: &Sqlite, pages: i64| {
+            store
+                .connection
+                .pragma_update_and_check(None, "max_page_count", pages, |row| row.get::<_, i64>(0))
+                .unwrap();
+        };
+        pages(&store, 16);
+        let error = store.commit(&runners(10..1_000, controller)).unwrap_err();
+        assert_eq!(error.kind, StoreErrorKind::Full, "{error}");
+        assert!(error.detail.contains("free space"), "{error}");
+        assert_eq!(store.load().unwrap(), before);
+        pages(&store, 1 << 20);
+        store.commit(&runners(10..1_000, controller)).unwrap();
+        assert_eq!(store.load().unwrap().runners.len(), 1_000);
+    }
 }
