@@ -1,0 +1,107 @@
+//! How the rest of the program speaks with the controller.
+
+use std::sync::Arc;
+
+use dayfly_core::{
+    effect::Command,
+    model::{PoolName, RunnerName},
+    ports::StoreError,
+};
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use crate::{
+    inbox::{Input, Reader},
+    tasks::Tasks,
+    view::View,
+};
+
+/// The controller has ended: there is nothing to read any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the daemon is ending; start it again")]
+pub struct Stopped;
+
+/// A command that was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// No runner bears that name.
+    #[error("no runner is called {0}; `dayfly runners` lists them")]
+    NoSuchRunner(RunnerName),
+    /// No pool bears that name.
+    #[error("no pool is called {0}; `dayfly status` lists them")]
+    NoSuchPool(PoolName),
+    /// The command is kept in memory, and takes effect once the store can be written; a restart before that loses it.
+    #[error("the command waits for the store, which can't be written")]
+    NotStored(#[source] StoreError),
+    /// The controller has ended.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+}
+
+/// Speaks with the controller. Cheap to clone.
+#[derive(Clone)]
+pub struct Handle {
+    pub(crate) inputs: mpsc::Sender<Input>,
+    pub(crate) readers: mpsc::Sender<Reader>,
+    pub(crate) wake: Arc<Notify>,
+    pub(crate) tasks: Tasks,
+}
+
+impl Handle {
+    /// Looks at what the controller knows. `look` runs in the controller's task, between two passes or while a commit
+    /// is under way: it should take what it needs and leave the rest (rendering) to the caller. Nothing is copied for
+    /// it, so that 10,000 runners cost only those who ask for them.
+    ///
+    /// # Errors
+    /// Where the controller has ended.
+    pub async fn read<T, F>(&self, look: F) -> Result<T, Stopped>
+    where
+        T: Send + 'static,
+        F: FnOnce(&View<'_>) -> T + Send + 'static,
+    {
+        let (answer, seen) = oneshot::channel();
+        let reader: Reader = Box::new(move |view| {
+            let _ = answer.send(look(view));
+        });
+        self.readers.send(reader).await.map_err(|_| Stopped)?;
+        seen.await.map_err(|_| Stopped)
+    }
+
+    /// Asks for something; answers once it is committed.
+    ///
+    /// # Errors
+    /// Where the runner or pool is not known, the store can't be written, or the controller has ended.
+    pub async fn command(&self, command: Command) -> Result<(), Refused> {
+        let (answer, answered) = oneshot::channel();
+        self.inputs.send(Input::Asked { command, answer }).await.map_err(|_| Stopped)?;
+        answered.await.map_err(|_| Stopped)?
+    }
+
+    /// Hints that a pass is worth doing now. Wake-ups coalesce.
+    pub fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Ends the daemon: no more jobs are taken, sessions are closed, busy instances are left running. Returns when
+    /// this has begun; [`crate::Engine::ended`] tells when it is done.
+    ///
+    /// # Errors
+    /// As [`Self::command`].
+    pub async fn stop(&self) -> Result<(), Refused> {
+        self.command(Command::Stop).await
+    }
+
+    /// Ends the daemon as [`Self::stop`] does, but not before the last busy runner has ended.
+    ///
+    /// # Errors
+    /// As [`Self::command`].
+    pub async fn drain_all(&self) -> Result<(), Refused> {
+        self.inputs.send(Input::AwaitBusy).await.map_err(|_| Stopped)?;
+        self.command(Command::Stop).await
+    }
+
+    /// Ends everything at once, as a crash would: calls are abandoned, sessions stay open. The next start resolves
+    /// what is left.
+    pub fn end_now(&self) {
+        self.tasks.end();
+    }
+}

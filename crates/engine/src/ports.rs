@@ -1,0 +1,36 @@
+//! What the engine is given to work with.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use dayfly_core::{
+    model::{BackendName, ScopeName},
+    ports::{Backend, Clock, EventSink, Forge, Ids, Store},
+};
+
+/// The outside world, as traits.
+pub struct Ports {
+    /// GitHub, one for each scope of the configuration.
+    pub forges: BTreeMap<ScopeName, Arc<dyn Forge>>,
+    /// The engines, one for each backend of the configuration.
+    pub backends: BTreeMap<BackendName, Arc<dyn Backend>>,
+    /// The disk, already loaded once.
+    pub store: Box<dyn Store>,
+    /// Where the store is called.
+    pub store_driver: StoreDriver,
+    /// Steady time.
+    pub clock: Arc<dyn Clock>,
+    /// Where new names come from.
+    pub ids: Box<dyn Ids>,
+    /// Where events go.
+    pub events: Arc<dyn EventSink>,
+}
+
+/// Where the store's blocking calls run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreDriver {
+    /// In the controller's own task: for a store that never blocks, where one thread must do everything in a fixed
+    /// order.
+    Inline,
+    /// On one thread of its own, so that the controller takes in what happens while the disk syncs.
+    Thread,
+}
