@@ -108,7 +108,7 @@ impl Executor {
     pub(crate) fn begin(&mut self, effect: Effect, evidence: Option<Instant>) {
         match effect {
             Effect::Instance { runner, backend, call } => {
-                self.instance(runner, &backend, call, evidence)
+                self.instance(runner, &backend, call, evidence);
             }
             Effect::Registration { runner, scope, call } => self.registration(runner, &scope, call),
             Effect::ScaleSet { pool, scope, call } => {
