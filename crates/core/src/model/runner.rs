@@ -393,6 +393,12 @@ impl Runner {
             Registration::Busy { since, id, job: None, completed_at } if job.is_some() => {
                 self.registration = Registration::Busy { since, id, job, completed_at };
             }
+            // GitHub called the first job off and the runner took another one (F7).
+            Registration::Busy { id, job: Some(before), completed_at: Some(_), .. }
+                if job.as_ref().is_some_and(|job| *job != before) =>
+            {
+                self.registration = Registration::Busy { since: now, id, job, completed_at: None };
+            }
             _ => return Err(self.refuse("busy")),
         }
         self.had_job = true;
@@ -428,6 +434,31 @@ impl Runner {
         };
         self.instance_attempt = None;
         self.registration_attempt = None;
+        self
+    }
+
+    /// The clock jumped, or the daemon was away for long: deadlines begin anew, and a job's time counts only as far as
+    /// it was seen elapsing.
+    #[must_use]
+    pub fn rebased(mut self, last_seen: Option<Timestamp>, now: Timestamp) -> Self {
+        if let Instance::Planned { since }
+        | Instance::Creating { since }
+        | Instance::Booting { since, .. }
+        | Instance::Ready { since, .. } = &mut self.instance
+        {
+            *since = now;
+        }
+        match &mut self.registration {
+            Registration::HandedOver { since, .. } | Registration::Online { since, .. } => *since = now,
+            Registration::Busy { since, .. } => {
+                let seen = last_seen.map_or(SignedDuration::ZERO, |last| last.duration_since(*since));
+                *since = later(now, -seen.max(SignedDuration::ZERO));
+            }
+            _ => {}
+        }
+        if self.online_since.is_some() {
+            self.online_since = Some(now);
+        }
         self
     }
 

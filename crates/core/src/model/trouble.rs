@@ -53,6 +53,8 @@ pub struct Trouble {
     pub failures: u32,
     /// When the first of them happened.
     pub since: Timestamp,
+    /// When the last of them happened. An attempt begun before it proves nothing new.
+    pub last_at: Timestamp,
     /// No attempt before this time.
     pub next_attempt_at: Timestamp,
     /// What failed and what the other side said, at most 2,000 characters.
@@ -70,6 +72,7 @@ impl Trouble {
         Self {
             failures,
             since: before.map_or(now, |trouble| trouble.since),
+            last_at: now,
             next_attempt_at: later(now, wait),
             error: error.chars().take(WORDS_MAX).collect(),
         }

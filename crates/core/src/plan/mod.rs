@@ -1,1 +1,103 @@
-//! The planner.
+//! The planner: from what is wanted and what is known to what is to be done.
+//!
+//! [`plan`] is pure and total: it reads the world and changes nothing. [`pass`] repeats plan and [`World::begin`] until
+//! nothing is left to decide, and hands out what is to be committed and then begun.
+
+mod capacity;
+mod census;
+mod demand;
+mod lists;
+mod pool;
+mod runner;
+mod scale_set;
+mod schedule;
+
+use jiff::Timestamp;
+
+pub use capacity::advertised_capacity;
+pub use census::Census;
+pub use demand::{Demand, demand};
+pub use schedule::{InvalidSchedule, check_schedule, limits_at};
+
+use crate::{
+    effect::Effect,
+    model::{Event, PoolName, Spec},
+    ports::{Batch, Ids},
+    world::{Action, World},
+};
+
+/// How often plan and begin alternate in one pass at most. A chain of decisions that need no outcome in between is
+/// short (spawn, create, mint); what is left is taken up by the next pass.
+const ROUNDS_MAX: usize = 8;
+
+/// What a pass decided.
+#[derive(Debug, Clone, Default)]
+#[must_use = "effects begin only if somebody begins them"]
+pub struct Pass {
+    /// To be begun once `batch` is committed.
+    pub effects: Vec<Effect>,
+    /// To be committed whole.
+    pub batch: Batch,
+    /// To be told after the commit.
+    pub events: Vec<Event>,
+    /// When a pass is due though nothing happens.
+    pub next_due: Option<Timestamp>,
+}
+
+/// One turn of the loop: plans, takes the decisions into the world, and hands out what is to be committed and begun.
+pub fn pass(world: &mut World, spec: &Spec, now: Timestamp, ids: &mut dyn Ids) -> Pass {
+    let mut effects = Vec::new();
+    for _ in 0..ROUNDS_MAX {
+        let plan = plan(world, spec, now, ids);
+        for (pool, due) in plan.planned {
+            world.planned(&pool, due);
+        }
+        if plan.actions.is_empty() {
+            break;
+        }
+        for action in plan.actions {
+            effects.extend(world.begin(action, now));
+        }
+    }
+    Pass { effects, batch: world.take_changes(now), events: world.take_events(), next_due: world.next_due(now) }
+}
+
+/// When a list of a backend or a scope is due though nothing happens.
+pub(crate) fn lists_due(world: &World, now: Timestamp) -> Option<Timestamp> {
+    lists::next_due(world, now)
+}
+
+/// What a plan decides, and until when it holds for each pool that it looked at.
+#[derive(Debug, Clone, Default)]
+pub struct Plan {
+    /// In the order in which they are to be begun.
+    pub actions: Vec<Action>,
+    /// The pools that were planned, and when each plan is out of date though nothing happens.
+    pub planned: Vec<(PoolName, Option<Timestamp>)>,
+}
+
+/// Decides what is to be done now. Pools whose inputs did not change keep their plan.
+#[must_use]
+pub fn plan(world: &World, spec: &Spec, now: Timestamp, ids: &mut dyn Ids) -> Plan {
+    let mut plan = Plan::default();
+    lists::plan(world, spec, now, &mut plan.actions);
+    let mut room = pool::Room::new(world);
+    for name in pool::by_priority(world, spec) {
+        let Some(pool) = world.pool(name.as_str()) else { continue };
+        if !pool.is_due(now) {
+            continue;
+        }
+        let due = pool::plan(world, spec, pool, now, ids, &mut room, &mut plan.actions);
+        plan.planned.push((name, due));
+    }
+    plan
+}
+
+/// The earliest of two times, where there is one.
+fn earlier(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, None) => one,
+        (None, other) => other,
+    }
+}

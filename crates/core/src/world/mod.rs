@@ -1,1 +1,363 @@
-//! The world.
+//! Everything the controller knows, in memory.
+//!
+//! The world changes in two ways only: [`World::apply`] takes in what happened outside, and [`World::begin`] takes in
+//! what a plan decided. Both note which rows changed; [`World::take_changes`] hands them out for the commit. The world
+//! never asks anybody anything.
+
+mod apply;
+mod apply_instance;
+mod apply_list;
+mod apply_message;
+mod apply_registration;
+mod apply_scale_set;
+mod begin;
+mod changes;
+mod load;
+mod pool;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use jiff::Timestamp;
+
+pub(crate) use apply_scale_set::same_labels;
+pub use begin::Action;
+pub use pool::{Finished, Pool};
+
+use crate::{
+    effect::Flight,
+    model::{
+        BackendName, ControllerId, Event, EventKind, JobId, PoolName, Proof, Reason, Registration, Runner, RunnerName,
+        ScaleSetTrack, ScopeName, Trouble, TroubleKey,
+    },
+    ports::{Capabilities, JobKey},
+};
+
+/// How many removed runners are remembered, to explain them and to know late news of them.
+const PAST_MAX: usize = 2_000;
+
+/// What is known of a backend.
+#[derive(Debug, Clone)]
+pub struct BackendView {
+    /// What it can do.
+    pub capabilities: Capabilities,
+    /// When its newest complete list was begun; `None`: never in this life, so nothing is created on it yet.
+    pub listed_at: Option<Timestamp>,
+    /// Whether a list is due at once.
+    pub list_due: bool,
+    /// Whether its events are being followed.
+    pub watched: bool,
+    /// Create calls under way.
+    pub creates: u32,
+}
+
+/// What is known of a scope.
+#[derive(Debug, Clone, Default)]
+pub struct ScopeView {
+    /// When its newest complete list of registrations was begun.
+    pub listed_at: Option<Timestamp>,
+    /// How many registrations that list had.
+    pub size: usize,
+}
+
+/// A runner that is gone.
+#[derive(Debug, Clone)]
+pub struct Past {
+    /// Its name.
+    pub name: RunnerName,
+    /// When the last of it was gone.
+    pub at: Timestamp,
+    /// Why it was removed.
+    pub reason: Option<Reason>,
+    /// Whether it had a job.
+    pub had_job: bool,
+}
+
+/// Which rows changed since the last commit.
+#[derive(Debug, Clone, Default)]
+struct Changes {
+    runners: BTreeSet<RunnerName>,
+    pools: BTreeSet<PoolName>,
+    jobs: BTreeSet<JobKey>,
+    troubles: BTreeSet<TroubleKey>,
+}
+
+/// Everything the controller knows.
+#[derive(Debug, Clone)]
+pub struct World {
+    controller: ControllerId,
+    pools: BTreeMap<PoolName, Pool>,
+    backends: BTreeMap<BackendName, BackendView>,
+    scopes: BTreeMap<ScopeName, ScopeView>,
+    troubles: BTreeMap<TroubleKey, Trouble>,
+    flights: BTreeMap<Flight, Timestamp>,
+    suspects: BTreeSet<RunnerName>,
+    absences: BTreeMap<RunnerName, Timestamp>,
+    past: VecDeque<Past>,
+    past_at: BTreeMap<RunnerName, Timestamp>,
+    stopping: bool,
+    changes: Changes,
+    events: Vec<Event>,
+}
+
+impl World {
+    /// Whose world it is.
+    #[must_use]
+    pub fn controller(&self) -> ControllerId {
+        self.controller
+    }
+
+    /// A runner by name.
+    #[must_use]
+    pub fn runner(&self, name: &RunnerName) -> Option<&Runner> {
+        self.pools.get(name.pool_str()).and_then(|pool| pool.runners.get(name))
+    }
+
+    /// Every runner that is not gone, by pool and name.
+    pub fn runners(&self) -> impl Iterator<Item = &Runner> {
+        self.pools.values().flat_map(|pool| pool.runners.values())
+    }
+
+    /// A pool by name.
+    #[must_use]
+    pub fn pool(&self, name: &str) -> Option<&Pool> {
+        self.pools.get(name)
+    }
+
+    /// Every pool known, in the configuration or not.
+    pub fn pools(&self) -> impl Iterator<Item = &Pool> {
+        self.pools.values()
+    }
+
+    /// A backend by name.
+    #[must_use]
+    pub fn backend(&self, name: &BackendName) -> Option<&BackendView> {
+        self.backends.get(name)
+    }
+
+    /// Every backend.
+    pub fn backends(&self) -> impl Iterator<Item = (&BackendName, &BackendView)> {
+        self.backends.iter()
+    }
+
+    /// A scope by name.
+    #[must_use]
+    pub fn scope(&self, name: &ScopeName) -> Option<&ScopeView> {
+        self.scopes.get(name)
+    }
+
+    /// A trouble, where there is one.
+    #[must_use]
+    pub fn trouble(&self, key: &TroubleKey) -> Option<&Trouble> {
+        self.troubles.get(key)
+    }
+
+    /// Every trouble.
+    pub fn troubles(&self) -> impl Iterator<Item = (&TroubleKey, &Trouble)> {
+        self.troubles.iter()
+    }
+
+    /// Whether an effect of this flight is under way.
+    #[must_use]
+    pub fn is_flying(&self, flight: &Flight) -> bool {
+        self.flights.contains_key(flight)
+    }
+
+    /// How many effects are under way.
+    #[must_use]
+    pub fn flights(&self) -> usize {
+        self.flights.len()
+    }
+
+    /// A runner that is gone and still remembered.
+    #[must_use]
+    pub fn past(&self, name: &str) -> Option<&Past> {
+        self.past.iter().rev().find(|past| past.name.as_str() == name)
+    }
+
+    /// Whether an instance was missing in a complete list, and must be looked up by name.
+    #[must_use]
+    pub fn is_suspect(&self, name: &RunnerName) -> bool {
+        self.suspects.contains(name)
+    }
+
+    /// Registrations to be proved gone by their absence from a list, and since when.
+    pub fn absences(&self) -> impl Iterator<Item = (&RunnerName, Timestamp)> {
+        self.absences.iter().map(|(name, since)| (name, *since))
+    }
+
+    /// Every scope.
+    pub fn scopes(&self) -> impl Iterator<Item = (&ScopeName, &ScopeView)> {
+        self.scopes.iter()
+    }
+
+    /// The scope that a pool's scale set belongs to, or was last asked for in.
+    #[must_use]
+    pub fn scope_of(&self, pool: &str) -> Option<ScopeName> {
+        let pool = self.pools.get(pool)?;
+        match &pool.state.scale_set {
+            ScaleSetTrack::Present { scope, .. } => Some(scope.clone()),
+            _ => pool.scope.clone(),
+        }
+    }
+
+    /// Takes note that a pool was planned, and until when the plan holds.
+    pub(crate) fn planned(&mut self, pool: &PoolName, due: Option<Timestamp>) {
+        if let Some(pool) = self.pools.get_mut(pool) {
+            pool.touched = false;
+            pool.due = due;
+        }
+    }
+
+    /// When a pass is due though nothing happens.
+    #[must_use]
+    pub fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
+        let pools = self.pools.values().filter_map(|pool| if pool.touched { Some(now) } else { pool.due });
+        pools.chain(crate::plan::lists_due(self, now)).min()
+    }
+
+    /// Whether the daemon is ending.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.stopping
+    }
+
+    /// Whether the daemon is ending and every session is closed.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.stopping
+            && self.pools.values().all(|pool| pool.state.session.id().is_none())
+            && self.flights.keys().all(|flight| !matches!(flight, Flight::ScaleSet(_) | Flight::Poll(_)))
+    }
+
+    /// Stores a runner's next state, tells its change of phase, and forgets it once nothing of it is left.
+    fn put(&mut self, next: Runner, now: Timestamp) {
+        let Some(pool) = self.pools.get_mut(next.name.pool_str()) else {
+            return;
+        };
+        pool.touched = true;
+        let before = pool.runners.get(&next.name);
+        let from = before.map(Runner::phase);
+        let to = next.phase();
+        let name = next.name.clone();
+        let generation = before.map_or(0, |before| before.generation);
+        note_absence(&mut self.absences, &next);
+        if to == crate::model::Phase::Gone {
+            let past = Past {
+                name: name.clone(),
+                at: now,
+                reason: next.retiring.map(|retiring| retiring.reason),
+                had_job: next.had_job,
+            };
+            pool.runners.remove(&name);
+            pool.forgotten.insert(name.clone(), generation);
+            self.suspects.remove(&name);
+            self.past_at.insert(name.clone(), now);
+            self.past.push_back(past);
+            if self.past.len() > PAST_MAX
+                && let Some(oldest) = self.past.pop_front()
+            {
+                self.past_at.remove(&oldest.name);
+            }
+        } else {
+            pool.runners.insert(name.clone(), Runner { generation, ..next });
+        }
+        self.changes.runners.insert(name.clone());
+        if from != Some(to) {
+            self.tell(EventKind::Runner { runner: name, from, to }, now);
+        }
+    }
+
+    /// Marks a runner to go, with the reason told once.
+    fn retire(&mut self, runner: Runner, reason: Reason, even_busy: bool, now: Timestamp) {
+        if runner.retiring.is_none() {
+            self.tell(EventKind::Retired { runner: runner.name.clone(), reason: reason.clone() }, now);
+        }
+        self.put(runner.retire(reason, even_busy, now), now);
+    }
+
+    /// Notes a change of a pool's row.
+    fn change_pool(&mut self, name: &PoolName) -> Option<&mut Pool> {
+        let pool = self.pools.get_mut(name)?;
+        pool.touched = true;
+        self.changes.pools.insert(name.clone());
+        Some(pool)
+    }
+
+    /// Notes that a pool must be planned anew.
+    fn touch(&mut self, name: &str) {
+        if let Some(pool) = self.pools.get_mut(name) {
+            pool.touched = true;
+        }
+    }
+
+    fn touch_all(&mut self) {
+        for pool in self.pools.values_mut() {
+            pool.touched = true;
+        }
+    }
+
+    fn set_trouble(&mut self, key: TroubleKey, trouble: Option<Trouble>, now: Timestamp) {
+        match trouble {
+            Some(trouble) => {
+                let (pool, backend, scope) = match &key {
+                    TroubleKey::Creation { pool, backend, .. } => (Some(pool.clone()), Some(backend.clone()), None),
+                    TroubleKey::Backend { backend } => (None, Some(backend.clone()), None),
+                    TroubleKey::Credential { scope } => (None, None, Some(scope.clone())),
+                    TroubleKey::ScaleSet { pool } => (Some(pool.clone()), None, None),
+                };
+                let event = EventKind::Trouble {
+                    pool,
+                    backend,
+                    scope,
+                    error: trouble.error.clone(),
+                    failures: trouble.failures,
+                    next_attempt_at: trouble.next_attempt_at,
+                };
+                self.troubles.insert(key.clone(), trouble);
+                self.tell(event, now);
+            }
+            None => {
+                if self.troubles.remove(&key).is_none() {
+                    return;
+                }
+            }
+        }
+        match &key {
+            TroubleKey::Creation { pool, .. } | TroubleKey::ScaleSet { pool } => {
+                let pool = pool.clone();
+                self.touch(pool.as_str());
+            }
+            TroubleKey::Backend { .. } | TroubleKey::Credential { .. } => self.touch_all(),
+        }
+        self.changes.troubles.insert(key);
+    }
+
+    fn tell(&mut self, kind: EventKind, now: Timestamp) {
+        self.events.push(Event { at: now, kind });
+    }
+
+    fn odd(&mut self, what: String, now: Timestamp) {
+        self.tell(EventKind::Odd { what: what.chars().take(500).collect() }, now);
+    }
+
+    /// Whether late news of a runner, seen at `seen_at`, is older than its end.
+    fn was_gone_after(&self, name: &RunnerName, seen_at: Timestamp) -> bool {
+        self.past_at.get(name).is_some_and(|gone| *gone >= seen_at)
+    }
+
+    fn job_key(pool: &PoolName, job: &JobId) -> JobKey {
+        JobKey { pool: pool.clone(), job: job.clone() }
+    }
+}
+
+/// Keeps the index of registrations to be proved gone by their absence.
+fn note_absence(absences: &mut BTreeMap<RunnerName, Timestamp>, runner: &Runner) {
+    match &runner.registration {
+        Registration::Removing { since, proof: Proof::Absence, .. } => {
+            absences.insert(runner.name.clone(), *since);
+        }
+        _ => {
+            absences.remove(&runner.name);
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! When engines and GitHub are listed whole.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::{
+    effect::Flight,
+    model::{ScopeName, Spec, TroubleKey, later},
+    world::{Action, World},
+};
+
+/// Engines and GitHub's registrations are listed this often though nothing happens.
+pub(super) const EVERY: SignedDuration = SignedDuration::from_mins(5);
+
+/// How long ended registrations gather before one list proves them all gone.
+pub(super) const GATHER: SignedDuration = SignedDuration::from_secs(10);
+
+/// Registrations in one page of GitHub's list.
+const PAGE: usize = 100;
+
+pub(super) fn plan(world: &World, spec: &Spec, now: Timestamp, actions: &mut Vec<Action>) {
+    for (name, backend) in world.backends() {
+        let due = backend.list_due || backend.listed_at.is_none_or(|at| later(at, EVERY) <= now);
+        let waits = world
+            .trouble(&TroubleKey::Backend { backend: name.clone() })
+            .is_some_and(|trouble| trouble.next_attempt_at > now);
+        if due && !waits && !world.is_flying(&Flight::ListInstances(name.clone())) {
+            actions.push(Action::ListInstances(name.clone()));
+        }
+    }
+    for name in spec.scopes.keys() {
+        if registrations_due(world, name, now)
+            && !super::pool::credential_waits(world, name, now)
+            && !world.is_flying(&Flight::ListRegistrations(name.clone()))
+        {
+            actions.push(Action::ListRegistrations(name.clone()));
+        }
+    }
+}
+
+/// When the next list of a backend or a scope is due though nothing happens.
+pub(super) fn next_due(world: &World, now: Timestamp) -> Option<Timestamp> {
+    let backends = world.backends().filter_map(|(name, backend)| {
+        if world.is_flying(&Flight::ListInstances(name.clone())) {
+            return None;
+        }
+        let wait = world.trouble(&TroubleKey::Backend { backend: name.clone() }).map(|t| t.next_attempt_at);
+        let due = if backend.list_due { now } else { later(backend.listed_at.unwrap_or(now), EVERY) };
+        Some(wait.map_or(due, |wait| wait.max(due)))
+    });
+    let scopes = world.scopes().filter_map(|(name, view)| {
+        if world.is_flying(&Flight::ListRegistrations(name.clone())) {
+            return None;
+        }
+        let duty = duty_at(world, name, view.listed_at);
+        let periodic = view.listed_at.filter(|_| has_set(world, name)).map(|at| later(at, EVERY));
+        let due = super::earlier(duty, periodic)?;
+        Some(super::pool::credential_until(world, name).map_or(due, |until| until.max(due)))
+    });
+    backends.chain(scopes).min()
+}
+
+/// The oldest registration to be proved gone by its absence, and how many there are.
+fn absences(world: &World, scope: &ScopeName) -> (Option<Timestamp>, usize) {
+    let mut oldest = None;
+    let mut count = 0;
+    for (name, since) in world.absences() {
+        if world.scope_of(name.pool_str()).as_ref() == Some(scope) {
+            oldest = super::earlier(oldest, Some(since));
+            count += 1;
+        }
+    }
+    (oldest, count)
+}
+
+fn has_set(world: &World, scope: &ScopeName) -> bool {
+    world.pools().any(|pool| world.scope_of(pool.state.name.as_str()).as_ref() == Some(scope))
+}
+
+fn registrations_due(world: &World, scope: &ScopeName, now: Timestamp) -> bool {
+    if !has_set(world, scope) {
+        return false;
+    }
+    let listed_at = world.scope(scope).and_then(|view| view.listed_at);
+    let Some(listed_at) = listed_at else {
+        return true;
+    };
+    if later(listed_at, EVERY) <= now {
+        return true;
+    }
+    duty_at(world, scope, Some(listed_at)).is_some_and(|at| at <= now)
+}
+
+/// When a list is due to prove ended registrations gone: after they gathered, at once where no other runner is left to
+/// wait for, and ten seconds after the last list at the earliest. `None` where looks by name cost less.
+fn duty_at(world: &World, scope: &ScopeName, listed_at: Option<Timestamp>) -> Option<Timestamp> {
+    let (oldest, count) = absences(world, scope);
+    let oldest = oldest.filter(|_| !by_name(world, scope))?;
+    let rows: usize = world
+        .pools()
+        .filter(|pool| world.scope_of(pool.state.name.as_str()).as_ref() == Some(scope))
+        .map(|pool| pool.runners.len())
+        .sum();
+    let gathered = if rows == count { oldest } else { later(oldest, GATHER) };
+    Some(listed_at.map_or(gathered, |at| later(at, GATHER).max(gathered)))
+}
+
+/// Whether looking names up one by one costs fewer requests than a list of the whole scope.
+pub(super) fn by_name(world: &World, scope: &ScopeName) -> bool {
+    let pages = world.scope(scope).map_or(1, |view| view.size / PAGE + 1);
+    absences(world, scope).1 < pages
+}

@@ -1,0 +1,259 @@
+//! A pool's plan: how many runners are made, given a registration, and given up.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::{
+    census::{Census, passed},
+    demand::{Demand, demand},
+    earlier, runner, scale_set,
+    schedule::limits_at,
+};
+use crate::{
+    effect::Flight,
+    model::{
+        BackendName, FAILURES_TO_PAUSE, Instance, Limits, PoolName, PoolSpec, Reason, RunnerName, ScaleSetTrack, ScopeName,
+        Spec, TroubleKey, later,
+    },
+    ports::Ids,
+    world::{Action, Pool, World},
+};
+
+/// How many create calls each backend still takes in this plan.
+#[derive(Debug, Clone)]
+pub(super) struct Room(BTreeMap<BackendName, u32>);
+
+impl Room {
+    pub(super) fn new(world: &World) -> Self {
+        let free = |view: &crate::world::BackendView| view.capabilities.creates_max.saturating_sub(view.creates);
+        Self(world.backends().map(|(name, view)| (name.clone(), free(view))).collect())
+    }
+
+    /// Takes one place, where there is one.
+    pub(super) fn take(&mut self, backend: &BackendName) -> bool {
+        match self.0.get_mut(backend) {
+            Some(free) if *free > 0 => {
+                *free -= 1;
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Pools in the order in which they are served: by priority, then by name.
+pub(super) fn by_priority(world: &World, spec: &Spec) -> Vec<PoolName> {
+    let mut names: Vec<(i32, PoolName)> = world
+        .pools()
+        .map(|pool| {
+            let priority = spec.pools.get(&pool.state.name).map_or(i32::MAX, |of| of.priority);
+            (priority.saturating_neg(), pool.state.name.clone())
+        })
+        .collect();
+    names.sort();
+    names.into_iter().map(|(_, name)| name).collect()
+}
+
+impl Pool {
+    /// Whether its plan is out of date.
+    pub(super) fn is_due(&self, now: Timestamp) -> bool {
+        self.touched || self.due.is_some_and(|due| due <= now)
+    }
+}
+
+/// Whether the pool takes jobs: it is in the configuration, and neither drained nor deleted, and the daemon stays.
+pub(super) fn is_open(world: &World, spec: &Spec, pool: &Pool) -> bool {
+    spec.pools.contains_key(&pool.state.name)
+        && pool.state.drained.is_none()
+        && pool.state.deleting.is_none()
+        && !world.is_stopping()
+}
+
+/// Whether GitHub's refusals of a credential are waited out.
+pub(super) fn credential_waits(world: &World, scope: &ScopeName, now: Timestamp) -> bool {
+    credential_until(world, scope).is_some_and(|until| until > now)
+}
+
+pub(super) fn credential_until(world: &World, scope: &ScopeName) -> Option<Timestamp> {
+    world.trouble(&TroubleKey::Credential { scope: scope.clone() }).map(|trouble| trouble.next_attempt_at)
+}
+
+/// How many runners a pool is to have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Target {
+    /// The limits in force.
+    pub limits: Limits,
+    /// Runners that hold a job or can take one: for the jobs, and `min_idle` beside them, up to `max`.
+    pub desired: u32,
+    /// Unregistered instances beside them, up to `max` in all.
+    pub warm: u32,
+}
+
+impl Target {
+    pub(super) fn of(demand: Demand, limits: Limits, open: bool) -> Self {
+        if !open {
+            return Self { limits, desired: 0, warm: 0 };
+        }
+        let desired = demand.jobs.saturating_add(limits.min_idle).min(limits.max);
+        Self { limits, desired, warm: limits.warm.min(limits.max - desired) }
+    }
+}
+
+/// Plans one pool. Returns when the plan is out of date though nothing happens.
+pub(super) fn plan(
+    world: &World,
+    spec: &Spec,
+    pool: &Pool,
+    now: Timestamp,
+    ids: &mut dyn Ids,
+    room: &mut Room,
+    actions: &mut Vec<Action>,
+) -> Option<Timestamp> {
+    let of = spec.pools.get(&pool.state.name);
+    let mut due = None;
+    for row in pool.runners.values() {
+        due = earlier(due, runner::plan(world, spec, pool, of, row, now, room, actions));
+    }
+    let census = Census::of(pool);
+    let Some(of) = of else {
+        retire_all(&census, &Reason::PoolRemoved, actions);
+        return earlier(due, scale_set::plan_leaving(world, spec, pool, now, actions));
+    };
+    let open = is_open(world, spec, pool);
+    let (limits, limits_change) = limits_at(of, now);
+    let demand = demand(pool, &census, now);
+    let target = Target::of(demand, limits, open);
+    due = earlier(due, earlier(limits_change, demand.changes_at));
+    if pool.state.deleting.is_some() || pool.state.drained.is_some() {
+        let reason = if pool.state.deleting.is_some() { Reason::PoolRemoved } else { Reason::Drained };
+        retire_all(&census, &reason, actions);
+    } else if open && pool.heard_at.is_some() {
+        // Before GitHub was heard in this life, the counts are those of another day.
+        due = earlier(due, mint(world, of, pool, &census, target, now, actions));
+        due = earlier(due, spawn(world, of, &census, target, now, ids, actions));
+        due = earlier(due, give_up(of, &census, target, now, actions));
+    }
+    let set = if pool.state.deleting.is_some() {
+        scale_set::plan_leaving(world, spec, pool, now, actions)
+    } else {
+        scale_set::plan(world, spec, pool, of, &census, target.limits, demand, now, actions)
+    };
+    earlier(due, set)
+}
+
+/// Registrations for the jobs: warm instances first, then those on their way where the boot is short.
+fn mint(
+    world: &World,
+    of: &PoolSpec,
+    pool: &Pool,
+    census: &Census<'_>,
+    target: Target,
+    now: Timestamp,
+    actions: &mut Vec<Action>,
+) -> Option<Timestamp> {
+    let ScaleSetTrack::Present { id: set, scope, .. } = &pool.state.scale_set else {
+        return None;
+    };
+    let need = target.desired.saturating_sub(census.serving) as usize;
+    if need == 0 {
+        return None;
+    }
+    if credential_waits(world, scope, now) {
+        return credential_until(world, scope);
+    }
+    let fast = world.backend(&of.backend).is_some_and(|backend| backend.capabilities.boots_fast);
+    let coming = census.coming.iter().filter(|row| fast && !matches!(row.instance, Instance::Planned { .. }));
+    let mut due = None;
+    for row in census.warm.iter().chain(coming).take(need) {
+        let attempt_at = row.registration_attempt.as_ref().map(|attempt| attempt.next_at);
+        if !passed(attempt_at, now) {
+            due = earlier(due, attempt_at);
+        } else if !world.is_flying(&Flight::Registration(row.name.clone())) {
+            actions.push(Action::Mint { runner: row.name.clone(), scope: scope.clone(), set: *set });
+        }
+    }
+    due
+}
+
+/// New rows up to the target, as far as the pool's troubles let.
+fn spawn(
+    world: &World,
+    of: &PoolSpec,
+    census: &Census<'_>,
+    target: Target,
+    now: Timestamp,
+    ids: &mut dyn Ids,
+    actions: &mut Vec<Action>,
+) -> Option<Timestamp> {
+    let wanted = (target.desired + target.warm).saturating_sub(census.live());
+    let room = target.limits.max.saturating_sub(census.occupied);
+    let mut count = wanted.min(room);
+    if count == 0 {
+        return None;
+    }
+    let listed = world.backend(&of.backend).is_some_and(|backend| backend.listed_at.is_some());
+    if !listed || world.trouble(&TroubleKey::Backend { backend: of.backend.clone() }).is_some() {
+        // The list that ends this is planned, and its outcome wakes the pool.
+        return None;
+    }
+    if let Some(trouble) = world.trouble(&creation_key(of)) {
+        if trouble.next_attempt_at > now {
+            return Some(trouble.next_attempt_at);
+        }
+        if trouble.failures >= FAILURES_TO_PAUSE {
+            // One at a time until one of them has a job: a broken image costs one instance in five minutes.
+            count = count.min(1_u32.saturating_sub(census.unproven));
+        }
+    }
+    for _ in 0..count {
+        let runner = RunnerName::compose(&of.name, world.controller(), ids.suffix());
+        if world.runner(&runner).is_none() {
+            actions.push(Action::Spawn { runner, backend: of.backend.clone(), mark: of.mark.clone() });
+        }
+    }
+    None
+}
+
+/// What is too much: unregistered instances at once, idle runners after their time.
+fn give_up(
+    of: &PoolSpec,
+    census: &Census<'_>,
+    target: Target,
+    now: Timestamp,
+    actions: &mut Vec<Action>,
+) -> Option<Timestamp> {
+    let free = census.warm.len() + census.coming.len();
+    let keep = (target.desired.saturating_sub(census.serving) + target.warm) as usize;
+    let surplus = free.saturating_sub(keep);
+    for row in census.coming.iter().rev().chain(&census.warm).take(surplus) {
+        actions.push(Action::Retire { runner: row.name.clone(), reason: Reason::Surplus });
+    }
+    let mut over = census.serving.saturating_sub(target.desired) as usize;
+    for row in census.unready.iter().take(over) {
+        actions.push(Action::Retire { runner: row.name.clone(), reason: Reason::Surplus });
+    }
+    over = over.saturating_sub(census.unready.len());
+    let mut due = None;
+    for row in census.idle.iter().take(over) {
+        let until = row.online_since.map(|since| later(since, of.deadlines.idle));
+        if passed(until, now) {
+            actions.push(Action::Retire { runner: row.name.clone(), reason: Reason::IdleTimeout });
+        } else {
+            due = earlier(due, until);
+        }
+    }
+    due
+}
+
+/// Every runner that is not busy goes. A busy one ends its job; what GitHub does not let go of is busy.
+fn retire_all(census: &Census<'_>, reason: &Reason, actions: &mut Vec<Action>) {
+    for row in census.every_idle() {
+        actions.push(Action::Retire { runner: row.name.clone(), reason: reason.clone() });
+    }
+}
+
+/// What a pool's creation troubles are remembered under.
+pub(super) fn creation_key(of: &PoolSpec) -> TroubleKey {
+    TroubleKey::Creation { pool: of.name.clone(), backend: of.backend.clone(), mark: of.mark.clone() }
+}

@@ -1,0 +1,314 @@
+//! A runner's own next step: what its two tracks ask for, whatever its pool wants.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    census::{in_flight, passed},
+    earlier,
+    lists::{GATHER, by_name},
+    pool::{Room, credential_until, credential_waits},
+};
+use crate::{
+    effect::RegistrationCall,
+    model::{
+        Deadlines, Instance, PoolSpec, Proof, Reason, Registration, Runner, ScaleSetTrack, ScopeName, Spec, later,
+    },
+    world::{Action, Pool, World},
+};
+
+/// A JIT configuration that was not handed over in this time is deleted and minted anew: it goes stale (F11).
+const HELD_MAX: SignedDuration = SignedDuration::from_mins(5);
+
+/// How long a runner may live on after its job was told complete, before GitHub is asked (F7).
+const FINISHING_MAX: SignedDuration = SignedDuration::from_mins(2);
+
+struct Step<'a> {
+    world: &'a World,
+    pool: &'a Pool,
+    of: Option<&'a PoolSpec>,
+    scope: Option<ScopeName>,
+    row: &'a Runner,
+    deadlines: Deadlines,
+    now: Timestamp,
+    due: Option<Timestamp>,
+    actions: &'a mut Vec<Action>,
+}
+
+/// Plans one runner. Returns when that is out of date though nothing happens.
+#[expect(clippy::too_many_arguments, reason = "a plan's whole context, read only")]
+pub(super) fn plan(
+    world: &World,
+    spec: &Spec,
+    pool: &Pool,
+    of: Option<&PoolSpec>,
+    row: &Runner,
+    now: Timestamp,
+    room: &mut Room,
+    actions: &mut Vec<Action>,
+) -> Option<Timestamp> {
+    let deadlines = of.map_or_else(Deadlines::default, |of| of.deadlines);
+    // The states in which thousands of runners stand for hours cost next to nothing.
+    if row.retiring.is_none()
+        && let (Instance::Spent { .. }, Registration::Busy { since, completed_at: None, .. }) =
+            (&row.instance, &row.registration)
+        && !world.is_suspect(&row.name)
+    {
+        let until = later(*since, deadlines.job_timeout);
+        if until > now {
+            return Some(until);
+        }
+        actions.push(Action::Retire { runner: row.name.clone(), reason: Reason::JobTimeout });
+        return None;
+    }
+    let scope = world
+        .scope_of(pool.state.name.as_str())
+        .or_else(|| of.map(|of| of.scope.clone()))
+        .filter(|scope| spec.scopes.contains_key(scope));
+    let mut step = Step { world, pool, of, scope, row, deadlines, now, due: None, actions };
+    let (instance_flies, registration_flies) = in_flight(world, &row.name);
+    if !registration_flies {
+        step.registration(instance_flies);
+    }
+    if !instance_flies {
+        step.instance(room);
+    }
+    step.due
+}
+
+impl Step<'_> {
+    fn wait(&mut self, until: Timestamp) {
+        self.due = earlier(self.due, Some(until));
+    }
+
+    /// Whether `wait` has passed since `since`; else the plan holds until then.
+    fn over(&mut self, since: Timestamp, wait: SignedDuration) -> bool {
+        let until = later(since, wait);
+        if until <= self.now {
+            return true;
+        }
+        self.wait(until);
+        false
+    }
+
+    fn retires(&self) -> bool {
+        self.row.retiring.is_some()
+    }
+
+    fn deregister(&mut self, proof: Proof) {
+        self.actions.push(Action::Deregister { runner: self.row.name.clone(), proof });
+    }
+
+    fn registration(&mut self, instance_flies: bool) {
+        let usable = matches!(
+            self.row.instance,
+            Instance::Planned { .. } | Instance::Creating { .. } | Instance::Booting { .. } | Instance::Ready { .. }
+        );
+        match self.row.registration {
+            Registration::None | Registration::Gone { .. } => {}
+            Registration::Minting { since } => {
+                if self.retires() || !usable || self.over(since, self.deadlines.minting) {
+                    self.deregister(Proof::Removal);
+                } else {
+                    self.mint_again();
+                }
+            }
+            Registration::Held { since, .. } => {
+                if self.retires() || !usable || self.over(since, HELD_MAX) {
+                    self.deregister(Proof::Removal);
+                } else if matches!(self.row.instance, Instance::Ready { .. })
+                    && !instance_flies
+                    && !self.world.is_stopping()
+                {
+                    self.actions.push(Action::HandOver(self.row.name.clone()));
+                }
+            }
+            // Its outcome is on its way. Without one the instance's end, or a restart, resolves it.
+            Registration::HandingOver { .. } => {}
+            Registration::HandedOver { since, .. } => {
+                if self.retires() {
+                    self.deregister(Proof::Removal);
+                } else if self.world.is_suspect(&self.row.name) || self.over(since, self.deadlines.starting) {
+                    self.ask(RegistrationCall::Find);
+                }
+            }
+            Registration::Online { .. } => {
+                if self.retires() {
+                    self.deregister(Proof::Removal);
+                } else if self.is_outdated() {
+                    self.retire(Reason::ImageReplaced);
+                } else if self.world.is_suspect(&self.row.name) {
+                    self.ask(RegistrationCall::Find);
+                }
+            }
+            Registration::Busy { since, completed_at, .. } => {
+                if let Some(completed_at) = completed_at
+                    && self.over(completed_at, FINISHING_MAX)
+                {
+                    self.deregister(Proof::Removal);
+                }
+                if !self.retires() && self.over(since, self.deadlines.job_timeout) {
+                    self.retire(Reason::JobTimeout);
+                }
+            }
+            Registration::InDoubt { .. } => self.ask(RegistrationCall::Find),
+            Registration::Removing { id, proof: Proof::Removal, .. } => {
+                self.ask(id.map_or(RegistrationCall::Find, RegistrationCall::Remove));
+            }
+            Registration::Removing { since, proof: Proof::Absence, .. } => {
+                let alone = self.scope.as_ref().is_some_and(|scope| by_name(self.world, scope));
+                if alone && self.over(since, GATHER) {
+                    self.ask(RegistrationCall::Find);
+                }
+            }
+        }
+    }
+
+    fn mint_again(&mut self) {
+        let attempt_at = self.row.registration_attempt.as_ref().map(|attempt| attempt.next_at);
+        if !passed(attempt_at, self.now) {
+            self.due = earlier(self.due, attempt_at);
+            return;
+        }
+        if let ScaleSetTrack::Present { id, scope, .. } = &self.pool.state.scale_set
+            && !self.world.is_stopping()
+        {
+            let mint = Action::Mint { runner: self.row.name.clone(), scope: scope.clone(), set: *id };
+            self.actions.push(mint);
+        }
+    }
+
+    /// Asks GitHub, as soon as its refusals and this runner's failed attempts let.
+    fn ask(&mut self, call: RegistrationCall) {
+        let Some(scope) = self.scope.clone() else {
+            return;
+        };
+        if credential_waits(self.world, &scope, self.now) {
+            self.due = earlier(self.due, credential_until(self.world, &scope));
+            return;
+        }
+        let attempt_at = self.row.registration_attempt.as_ref().map(|attempt| attempt.next_at);
+        if passed(attempt_at, self.now) {
+            self.actions.push(Action::AskForge { runner: self.row.name.clone(), scope, call });
+        } else {
+            self.due = earlier(self.due, attempt_at);
+        }
+    }
+
+    fn retire(&mut self, reason: Reason) {
+        self.actions.push(Action::Retire { runner: self.row.name.clone(), reason });
+    }
+
+    fn fail(&mut self, reason: Reason) {
+        self.actions.push(Action::Fail { runner: self.row.name.clone(), reason });
+    }
+
+    fn is_outdated(&self) -> bool {
+        self.of.is_some_and(|of| of.mark != self.row.mark)
+    }
+
+    fn instance(&mut self, room: &mut Room) {
+        match self.row.instance {
+            Instance::Planned { .. } => self.planned(room),
+            Instance::Creating { since } => {
+                if self.over(since, self.deadlines.creating) {
+                    if self.retires() { self.destroy(false) } else { self.fail(Reason::CreateTimeout) }
+                } else {
+                    // The call was not answered, or by another life of the daemon: a look by name settles it.
+                    self.inspect();
+                }
+            }
+            Instance::Booting { since, .. } => {
+                if self.retires() {
+                    self.destroy(false);
+                } else if self.over(since, self.deadlines.booting) {
+                    self.fail(Reason::BootTimeout);
+                } else if self.is_free() && self.is_outdated() {
+                    self.retire(Reason::ImageReplaced);
+                } else if self.world.is_suspect(&self.row.name) {
+                    self.inspect();
+                }
+            }
+            Instance::Ready { since, .. } => {
+                if self.retires() {
+                    self.destroy(false);
+                } else if self.is_free() && self.is_outdated() {
+                    self.retire(Reason::ImageReplaced);
+                } else if self.is_free() && self.over(since, self.deadlines.warm) {
+                    self.retire(Reason::WarmExpired);
+                } else if self.world.is_suspect(&self.row.name) {
+                    self.inspect();
+                }
+            }
+            Instance::Spent { .. } => {
+                if self.retires() && self.may_destroy() {
+                    self.destroy(false);
+                } else if !self.row.registration.may_exist() && !self.retires() {
+                    // GitHub let go of it, and it can never get a second registration.
+                    let reason = if self.row.had_job { Reason::JobDone } else { Reason::IdleRemoved };
+                    self.retire(reason);
+                } else if self.world.is_suspect(&self.row.name) {
+                    self.inspect();
+                }
+            }
+            Instance::Ended { .. } => self.destroy(false),
+            Instance::Removing { since, .. } => {
+                let force = self.over(since, self.deadlines.removing);
+                self.destroy(force);
+            }
+            Instance::Gone { .. } => {}
+        }
+    }
+
+    fn planned(&mut self, room: &mut Room) {
+        if self.retires() {
+            return self.actions.push(Action::Abandon(self.row.name.clone()));
+        }
+        let Some(of) = self.of else {
+            return self.retire(Reason::PoolRemoved);
+        };
+        if of.backend != self.row.backend || self.is_outdated() {
+            return self.retire(Reason::ImageReplaced);
+        }
+        let listed = self.world.backend(&of.backend).is_some_and(|backend| backend.listed_at.is_some());
+        if listed && !self.world.is_stopping() && room.take(&of.backend) {
+            self.actions.push(Action::Create { runner: self.row.name.clone(), spec: of.instance.clone() });
+        }
+    }
+
+    /// Whether no registration is bound to the instance.
+    fn is_free(&self) -> bool {
+        !self.row.registration.may_exist()
+    }
+
+    /// Busy is sacred: an instance that may have its configuration goes only once GitHub let go of its registration.
+    /// The exceptions are the user's own.
+    fn may_destroy(&self) -> bool {
+        let allowed = self
+            .row
+            .retiring
+            .as_ref()
+            .is_some_and(|retiring| retiring.even_busy || retiring.reason.overrides_busy());
+        allowed || !self.row.registration.may_exist()
+    }
+
+    fn attempt_passed(&mut self) -> bool {
+        let attempt_at = self.row.instance_attempt.as_ref().map(|attempt| attempt.next_at);
+        if passed(attempt_at, self.now) {
+            return true;
+        }
+        self.due = earlier(self.due, attempt_at);
+        false
+    }
+
+    fn inspect(&mut self) {
+        if self.world.backend(&self.row.backend).is_some() && self.attempt_passed() {
+            self.actions.push(Action::Inspect(self.row.name.clone()));
+        }
+    }
+
+    fn destroy(&mut self, force: bool) {
+        if self.world.backend(&self.row.backend).is_some() && self.attempt_passed() {
+            self.actions.push(Action::Destroy { runner: self.row.name.clone(), force });
+        }
+    }
+}

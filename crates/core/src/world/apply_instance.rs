@@ -1,0 +1,247 @@
+//! Takes in what engines say of instances.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Finished, World};
+use crate::{
+    effect::{InstanceCall, InstanceOutcome},
+    model::{
+        Attempt, EventKind, Exit, Instance, JobId, Proof, Reason, Registration, Runner, RunnerName, Sign, Trouble,
+        TroubleKey,
+    },
+    ports::{BackendError, BackendErrorKind, InstanceRecord, InstanceStatus},
+};
+
+/// The first wait after a runner of a pool failed.
+const CREATION_WAIT: SignedDuration = SignedDuration::from_secs(5);
+
+/// A runner that idled this long before its end did not fail: GitHub removes idle JIT runners after minutes (F10).
+const IDLED: SignedDuration = SignedDuration::from_mins(2);
+
+impl World {
+    pub(super) fn apply_instance(
+        &mut self,
+        name: &RunnerName,
+        call: &InstanceCall,
+        result: InstanceOutcome,
+        now: Timestamp,
+    ) {
+        let Some(runner) = self.runner(name).cloned() else {
+            return;
+        };
+        match result {
+            InstanceOutcome::Created { id, ready } => match runner.created(id, ready, now) {
+                Ok(runner) => self.put(runner, now),
+                Err(error) => self.odd(error.to_string(), now),
+            },
+            InstanceOutcome::Inspected(record) => self.apply_inspected(runner, record, now),
+            InstanceOutcome::HandedOver => {
+                // The runner may have shown itself before the call returned: then there is nothing to add.
+                if let Ok(runner) = runner.handed_over(now) {
+                    self.put(runner, now);
+                }
+            }
+            InstanceOutcome::Destroyed => {
+                // Destroyed in the middle of its job, by the user's own rule: until GitHub notices, the counts contain it.
+                if matches!(&runner.registration, Registration::Busy { completed_at: None, .. }) {
+                    self.finish(name, runner.job().cloned(), now);
+                }
+                let runner = runner.instance_gone(now);
+                // Without an instance nobody can be the runner any more.
+                let runner =
+                    if runner.registration.serves() { runner.deregistering(Proof::Removal, now) } else { runner };
+                self.put(runner, now);
+            }
+            InstanceOutcome::Failed(error) => self.apply_instance_failed(runner, call, &error, now),
+        }
+    }
+
+    fn apply_instance_failed(&mut self, runner: Runner, call: &InstanceCall, error: &BackendError, now: Timestamp) {
+        match call {
+            // The call may have had its effect: a look by name settles it, never a second create.
+            InstanceCall::Create(_) if error.kind == BackendErrorKind::Unknown => self.retry_instance(runner, error, now),
+            // Nothing is wrong with the pool: the backend's own trouble holds creation up until a list works.
+            InstanceCall::Create(_) if error.kind == BackendErrorKind::Unreachable => {
+                let backend = runner.backend.clone();
+                let reason = Reason::CreateFailed { error: error.to_string() };
+                self.retire(runner.instance_gone(now).deregistering(Proof::Removal, now), reason, false, now);
+                if let Some(view) = self.backends.get_mut(&backend) {
+                    view.list_due = true;
+                }
+                self.backend_trouble(&backend, error, now);
+            }
+            InstanceCall::Create(_) => {
+                let reason = Reason::CreateFailed { error: error.to_string() };
+                let runner = runner.instance_gone(now).deregistering(Proof::Removal, now);
+                self.fail(runner, reason, now);
+            }
+            // The bytes may have arrived: GitHub is asked before the instance goes.
+            InstanceCall::HandOver(_) => {
+                if matches!(runner.registration, Registration::HandingOver { .. } | Registration::HandedOver { .. }) {
+                    let runner = runner.deregistering(Proof::Removal, now);
+                    self.fail(runner, Reason::HandOverFailed { error: error.to_string() }, now);
+                }
+            }
+            InstanceCall::Inspect | InstanceCall::Destroy { .. } => self.retry_instance(runner, error, now),
+        }
+    }
+
+    fn retry_instance(&mut self, mut runner: Runner, error: &BackendError, now: Timestamp) {
+        runner.instance_attempt = Some(Attempt::after(runner.instance_attempt.as_ref(), &error.to_string(), now));
+        self.put(runner, now);
+    }
+
+    fn apply_inspected(&mut self, mut runner: Runner, record: Option<InstanceRecord>, now: Timestamp) {
+        self.suspects.remove(&runner.name);
+        if let Some(record) = record {
+            runner.instance_attempt = None;
+            self.put(runner.clone(), now);
+            return self.apply_record(runner, record, now);
+        }
+        match runner.instance {
+            // Not there yet, or never: asked again until the deadline.
+            Instance::Creating { .. } => {
+                let error = "the engine does not show it";
+                runner.instance_attempt = Some(Attempt::after(runner.instance_attempt.as_ref(), error, now));
+                self.put(runner, now);
+            }
+            Instance::Booting { .. } | Instance::Ready { .. } | Instance::Spent { .. } => {
+                self.end(runner.instance_gone(now), Exit::default(), Some(Reason::InstanceLost), now);
+            }
+            Instance::Ended { .. } | Instance::Removing { .. } => self.put(runner.instance_gone(now), now),
+            Instance::Planned { .. } | Instance::Gone { .. } => {}
+        }
+    }
+
+    /// What an engine says of an instance that has a row.
+    pub(super) fn apply_record(&mut self, runner: Runner, record: InstanceRecord, now: Timestamp) {
+        match record.status {
+            InstanceStatus::Ended(exit) => {
+                let runner = match runner.instance {
+                    Instance::Planned { .. } | Instance::Creating { .. } => {
+                        runner.clone().created(record.id, true, now).unwrap_or(runner)
+                    }
+                    _ => runner,
+                };
+                self.put(runner.clone(), now);
+                self.apply_ended(&runner.name.clone(), exit, now);
+            }
+            status => {
+                let ready = status == InstanceStatus::Running;
+                match &runner.instance {
+                    Instance::Planned { .. } | Instance::Creating { .. } => {
+                        if let Ok(runner) = runner.created(record.id, ready, now) {
+                            self.put(runner, now);
+                        }
+                    }
+                    Instance::Booting { .. } if ready => {
+                        if let Ok(runner) = runner.ready(now) {
+                            self.put(runner, now);
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    pub(super) fn apply_ready(&mut self, name: &RunnerName, now: Timestamp) {
+        let Some(runner) = self.runner(name).cloned() else {
+            return;
+        };
+        if let Ok(runner) = runner.ready(now) {
+            self.put(runner, now);
+        }
+    }
+
+    pub(super) fn apply_ended(&mut self, name: &RunnerName, exit: Exit, now: Timestamp) {
+        // What the runner said last may not have been told line by line: the daemon was away, or the stream broke.
+        if exit.last_output.iter().any(|line| matches!(Sign::read(line), Some(Sign::JobStarted | Sign::JobCompleted)))
+            && let Some(runner) = self.runner(name).cloned()
+        {
+            self.found_busy(runner, None, now);
+        }
+        let Some(runner) = self.runner(name).cloned() else {
+            return;
+        };
+        // A second word of the same end adds nothing.
+        if let Ok(runner) = runner.ended(exit.clone(), now) {
+            self.tell(EventKind::Ended { runner: name.clone(), exit: exit.clone() }, now);
+            self.end(runner, exit, None, now);
+        }
+    }
+
+    /// The process of a runner has ended: what remains of its registration, and whether it failed.
+    fn end(&mut self, runner: Runner, exit: Exit, lost: Option<Reason>, now: Timestamp) {
+        let told = matches!(&runner.registration, Registration::Busy { completed_at: Some(_), .. });
+        if runner.had_job && !told {
+            let job = runner.job().cloned();
+            self.finish(&runner.name.clone(), job, now);
+        }
+        let idled = runner.online_since.is_some_and(|since| now.duration_since(since) >= IDLED);
+        let wanted = runner.retiring.is_some();
+        let reason = if let Some(lost) = lost
+            && !told
+        {
+            lost
+        } else if runner.had_job {
+            Reason::JobDone
+        } else if idled {
+            Reason::IdleRemoved
+        } else {
+            Reason::EndedWithoutJob { exit: exit.to_string() }
+        };
+        // GitHub itself removes the registration of a runner that had its job; any other is ours to remove.
+        let proof = if runner.had_job { Proof::Absence } else { Proof::Removal };
+        let runner = runner.deregistering(proof, now);
+        if wanted || !reason.is_failure() { self.retire(runner, reason, false, now) } else { self.fail(runner, reason, now) }
+    }
+
+    fn finish(&mut self, name: &RunnerName, job: Option<JobId>, now: Timestamp) {
+        if let Some(pool) = self.pools.get_mut(name.pool_str()) {
+            let completed = job.as_ref().and_then(|job| pool.jobs.get(job)).is_some_and(|job| {
+                matches!(job.state, crate::model::JobState::Completed { .. })
+            });
+            if !completed {
+                pool.finished.insert(name.clone(), Finished { at: now, job });
+            }
+        }
+    }
+
+    /// A runner failed: it goes, and the pool's creation on its backend waits. Failures of runners made before the
+    /// newest known failure prove nothing new: they were begun in the same state of affairs.
+    pub(super) fn fail(&mut self, runner: Runner, reason: Reason, now: Timestamp) {
+        let key = TroubleKey::Creation {
+            pool: runner.pool(),
+            backend: runner.backend.clone(),
+            mark: runner.mark.clone(),
+        };
+        let known = self.troubles.get(&key);
+        let news = runner.retiring.is_none() && known.is_none_or(|known| runner.created_at >= known.last_at);
+        if news {
+            let trouble = Trouble::after(known, CREATION_WAIT, &reason.to_string(), now);
+            if trouble.failures == crate::model::FAILURES_TO_PAUSE {
+                let what = format!(
+                    "{} runners in a row failed on backend {}: creation is paused until {}; the last said: {}",
+                    trouble.failures, runner.backend, trouble.next_attempt_at, trouble.error
+                );
+                self.tell(EventKind::Alarm { pool: Some(runner.pool()), what }, now);
+            }
+            self.set_trouble(key, Some(trouble), now);
+        }
+        self.retire(runner, reason, false, now);
+    }
+
+    /// A runner has a job: proof that its pool works on its backend.
+    pub(super) fn found_busy(&mut self, runner: Runner, job: Option<JobId>, now: Timestamp) {
+        let key = TroubleKey::Creation {
+            pool: runner.pool(),
+            backend: runner.backend.clone(),
+            mark: runner.mark.clone(),
+        };
+        if let Ok(runner) = runner.busy(job, now) {
+            self.set_trouble(key, None, now);
+            self.put(runner, now);
+        }
+    }
+}

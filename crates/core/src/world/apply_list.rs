@@ -1,0 +1,170 @@
+//! Takes in complete lists: of a backend's instances, and of a scope's registrations.
+//!
+//! A list proves absence only for what was confirmed before it began, and a single absence of an instance is confirmed
+//! by name. What bears our tag and has no row is an orphan.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::{Pool, World, apply_registration::OWN_REMOVAL};
+use crate::{
+    model::{
+        BackendName, Instance, PoolName, PoolState, Proof, Registration, RegistrationId, Runner, RunnerName, ScopeName,
+        TroubleKey,
+    },
+    ports::{BackendError, ForgeError, InstanceRecord, InstanceStatus, RunnerRecord},
+};
+
+impl World {
+    pub(super) fn apply_instance_list(
+        &mut self,
+        backend: &BackendName,
+        began_at: Timestamp,
+        result: Result<Vec<InstanceRecord>, BackendError>,
+        now: Timestamp,
+    ) {
+        let records = match result {
+            Ok(records) => records,
+            Err(error) => return self.backend_trouble(backend, &error, now),
+        };
+        if let Some(view) = self.backends.get_mut(backend) {
+            view.listed_at = Some(began_at);
+            view.list_due = false;
+        }
+        self.touch_all();
+        self.set_trouble(TroubleKey::Backend { backend: backend.clone() }, None, now);
+        let mut records: BTreeMap<RunnerName, InstanceRecord> =
+            records.into_iter().map(|record| (record.runner.clone(), record)).collect();
+        let rows: Vec<Runner> = self.runners().filter(|runner| runner.backend == *backend).cloned().collect();
+        for runner in rows {
+            match records.remove(&runner.name) {
+                // The row of an orphan registration, or of an instance thought gone: it is there after all.
+                Some(record) if !runner.instance.may_exist() => {
+                    if runner.instance.since() < began_at {
+                        self.put(Runner { instance: orphan_instance(&record, now), ..runner }, now);
+                    }
+                }
+                Some(record) => self.apply_record(runner, record, now),
+                None => {
+                    let lasting = matches!(
+                        runner.instance,
+                        Instance::Booting { .. } | Instance::Ready { .. } | Instance::Spent { .. }
+                    );
+                    if lasting && runner.instance.since() < began_at {
+                        self.touch(runner.name.pool_str());
+                        self.suspects.insert(runner.name);
+                    }
+                }
+            }
+        }
+        for (name, record) in records {
+            if name.is_of(self.controller) && !self.was_gone_after(&name, began_at) {
+                let instance = orphan_instance(&record, now);
+                self.adopt(Runner::orphan(name, backend.clone(), instance, now), now);
+            }
+        }
+    }
+
+    fn adopt(&mut self, orphan: Runner, now: Timestamp) {
+        let pool = orphan.pool();
+        self.pools.entry(pool.clone()).or_insert_with(|| {
+            self.changes.pools.insert(pool.clone());
+            Pool::new(PoolState::new(pool))
+        });
+        self.odd(format!("{} bears our tag and the store does not know it: it is removed", orphan.name), now);
+        self.put(orphan, now);
+    }
+
+    pub(super) fn apply_registration_list(
+        &mut self,
+        scope: &ScopeName,
+        began_at: Timestamp,
+        result: Result<Vec<RunnerRecord>, ForgeError>,
+        now: Timestamp,
+    ) {
+        let records = match result {
+            Ok(records) => records,
+            Err(error) => {
+                self.credential_trouble(scope, &error, now);
+                let view = self.scopes.entry(scope.clone()).or_default();
+                // Not before the usual gap: a list costs a request for every hundred runners.
+                view.listed_at.get_or_insert(began_at);
+                return;
+            }
+        };
+        self.credential_works(scope, now);
+        let view = self.scopes.entry(scope.clone()).or_default();
+        view.listed_at = Some(began_at);
+        view.size = records.len();
+        let mut ours: BTreeMap<RunnerName, RunnerRecord> = BTreeMap::new();
+        for record in records {
+            if let Ok(name) = RunnerName::new(&record.name)
+                && name.is_of(self.controller)
+            {
+                ours.insert(name, record);
+            }
+        }
+        let pools: Vec<PoolName> =
+            self.pools.keys().filter(|pool| self.scope_of(pool.as_str()).as_ref() == Some(scope)).cloned().collect();
+        for pool in &pools {
+            self.touch(pool.as_str());
+            let rows: Vec<Runner> =
+                self.pools.get(pool).map(|pool| pool.runners.values().cloned().collect()).unwrap_or_default();
+            for runner in rows {
+                let record = ours.remove(&runner.name);
+                self.apply_registration_record(runner, record, began_at, now);
+            }
+        }
+        for (name, record) in ours {
+            // A name of ours without a row: minted by a daemon whose store was lost, or under way while we listed.
+            if pools.contains(&name.pool()) && !self.was_gone_after(&name, began_at) {
+                let Some(backend) = self.backends.keys().next().cloned() else { return };
+                let mut orphan = Runner::orphan(name, backend, Instance::Gone { since: now }, now);
+                orphan.registration = Registration::InDoubt { since: now, id: Some(record.id) };
+                self.adopt(orphan, now);
+            }
+        }
+    }
+
+    fn apply_registration_record(
+        &mut self,
+        runner: Runner,
+        record: Option<RunnerRecord>,
+        began_at: Timestamp,
+        now: Timestamp,
+    ) {
+        let before = runner.registration.since().is_some_and(|since| since < began_at);
+        match (&runner.registration, record) {
+            (Registration::Removing { .. }, None) if before => self.put(runner.registration_gone(now), now),
+            (Registration::Removing { since, proof: Proof::Absence, .. }, Some(record))
+                if began_at.duration_since(*since) >= OWN_REMOVAL =>
+            {
+                self.remove_by(runner, record.id, now);
+            }
+            (Registration::InDoubt { .. }, record) if before => self.apply_found(runner, record, now),
+            (Registration::Online { .. } | Registration::HandedOver { .. }, None) if before => {
+                self.suspects.insert(runner.name);
+            }
+            (Registration::Online { .. } | Registration::HandedOver { .. }, Some(record))
+                if before && record.busy == Some(true) =>
+            {
+                self.found_busy(runner, None, now);
+            }
+            _ => {}
+        }
+    }
+
+    fn remove_by(&mut self, mut runner: Runner, id: RegistrationId, now: Timestamp) {
+        runner.registration = Registration::Removing { since: now, id: Some(id), proof: Proof::Removal };
+        self.put(runner, now);
+    }
+}
+
+/// The instance of an orphan, as its engine shows it. It may have been given a registration: GitHub is asked first.
+fn orphan_instance(record: &InstanceRecord, now: Timestamp) -> Instance {
+    match &record.status {
+        InstanceStatus::Ended(exit) => Instance::Ended { since: now, exit: exit.clone() },
+        _ => Instance::Spent { since: now, id: record.id.clone() },
+    }
+}

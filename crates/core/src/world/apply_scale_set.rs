@@ -1,0 +1,281 @@
+//! Takes in what GitHub says of scale sets, sessions, polls and acknowledgements.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::World;
+use crate::{
+    effect::{ScaleSetCall, ScaleSetOutcome},
+    model::{
+        Attempt, EventKind, Message, MessageId, PoolName, ScaleSetTrack, SessionId, SessionTrack, Statistics, Trouble,
+        TroubleKey,
+    },
+    ports::{ForgeError, ForgeErrorKind, ScaleSetRecord},
+};
+
+/// The first wait after a call for a scale set failed.
+const SET_WAIT: SignedDuration = SignedDuration::from_secs(1);
+
+/// The longest wait between two attempts while GitHub does not answer.
+const OUTAGE_WAIT_MAX: SignedDuration = SignedDuration::from_secs(30);
+
+/// The wait after GitHub refused a session because another one stands: it lingers for minutes (F1).
+const CONFLICT_WAIT: SignedDuration = SignedDuration::from_secs(30);
+
+impl World {
+    pub(super) fn apply_scale_set(
+        &mut self,
+        name: &PoolName,
+        call: &ScaleSetCall,
+        result: ScaleSetOutcome,
+        now: Timestamp,
+    ) {
+        if !self.pools.contains_key(name) {
+            return;
+        }
+        if let ScaleSetOutcome::Failed(error) = result {
+            return self.apply_scale_set_failed(name, call, &error, now);
+        }
+        self.set_trouble(TroubleKey::ScaleSet { pool: name.clone() }, None, now);
+        if let Some(scope) = self.scope_of(name.as_str()) {
+            self.credential_works(&scope, now);
+        }
+        match result {
+            ScaleSetOutcome::Group(id) => {
+                if let Some(pool) = self.change_pool(name) {
+                    pool.group = Some(id);
+                    pool.set_absent = false;
+                }
+            }
+            ScaleSetOutcome::Set(record) => self.apply_set(name, call, record, now),
+            ScaleSetOutcome::Deleted => self.apply_deleted(name, now),
+            ScaleSetOutcome::Session { id, statistics } => self.apply_session(name, call, id, statistics, now),
+            ScaleSetOutcome::SessionClosed => {
+                if let Some(pool) = self.change_pool(name) {
+                    pool.forget_session();
+                }
+            }
+            // What was won comes as JobAssigned; what was not is someone else's.
+            ScaleSetOutcome::Acquired(_) => {
+                if let ScaleSetCall::Acquire(_, asked) = call {
+                    self.drop_available(name, asked);
+                }
+            }
+            ScaleSetOutcome::Failed(_) => {}
+        }
+    }
+
+    fn drop_available(&mut self, name: &PoolName, asked: &[i64]) {
+        let Some(pool) = self.pools.get_mut(name) else {
+            return;
+        };
+        pool.touched = true;
+        let ids: Vec<_> = pool
+            .available
+            .iter()
+            .filter(|id| pool.jobs.get(*id).is_some_and(|job| asked.contains(&job.request_id)))
+            .cloned()
+            .collect();
+        for id in ids {
+            pool.available.remove(&id);
+            pool.jobs.remove(&id);
+            self.changes.jobs.insert(Self::job_key(name, &id));
+        }
+    }
+
+    fn apply_set(&mut self, name: &PoolName, call: &ScaleSetCall, record: Option<ScaleSetRecord>, now: Timestamp) {
+        let Some(pool) = self.change_pool(name) else {
+            return;
+        };
+        match (call, record) {
+            (ScaleSetCall::Find { .. }, None) => pool.set_absent = true,
+            // Not ours unless we were making it: the planner looks at `found` through the trouble it raises.
+            (ScaleSetCall::Find { .. }, Some(record)) => {
+                let made = matches!(pool.state.scale_set, ScaleSetTrack::Creating { .. });
+                pool.found = Some((record, made));
+            }
+            (ScaleSetCall::Create { labels, .. }, Some(record)) => {
+                let refused = !same_labels(labels, &record.labels);
+                pool.labels_refused = refused.then(|| labels.clone());
+                pool.found = Some((record, true));
+                if refused {
+                    self.alarm_labels(name, now);
+                }
+            }
+            (ScaleSetCall::Update { labels, .. }, Some(record)) => {
+                let refused = !same_labels(labels, &record.labels);
+                pool.labels_refused = refused.then(|| labels.clone());
+                if let ScaleSetTrack::Present { labels, .. } = &mut pool.state.scale_set {
+                    *labels = record.labels;
+                }
+                if refused {
+                    self.alarm_labels(name, now);
+                } else {
+                    self.tell(EventKind::ScaleSet { pool: name.clone(), what: "labels changed".into() }, now);
+                }
+            }
+            _ => self.odd(format!("an answer for the scale set of pool {name} that does not fit its question"), now),
+        }
+    }
+
+    fn alarm_labels(&mut self, name: &PoolName, now: Timestamp) {
+        let what = format!(
+            "GitHub did not take every label of pool {name}: GitHub Enterprise Server before 3.21 keeps only the \
+             scale set's name, unless DistributedTask.AllowRunnerScaleSetCustomLabels is on"
+        );
+        self.tell(EventKind::Alarm { pool: Some(name.clone()), what }, now);
+    }
+
+    fn apply_deleted(&mut self, name: &PoolName, now: Timestamp) {
+        if let Some(pool) = self.change_pool(name) {
+            pool.state.scale_set = ScaleSetTrack::Unknown;
+            pool.set_absent = true;
+            pool.found = None;
+            pool.forget_session();
+        }
+        self.tell(EventKind::ScaleSet { pool: name.clone(), what: "scale set deleted".into() }, now);
+    }
+
+    fn apply_session(
+        &mut self,
+        name: &PoolName,
+        call: &ScaleSetCall,
+        id: SessionId,
+        statistics: Statistics,
+        now: Timestamp,
+    ) {
+        let opened = matches!(call, ScaleSetCall::OpenSession(_));
+        let Some(pool) = self.change_pool(name) else {
+            return;
+        };
+        if opened {
+            pool.state.cursor = MessageId(0);
+        }
+        let closing = matches!(pool.state.session, SessionTrack::Closing { .. });
+        if !closing {
+            pool.state.session = SessionTrack::Open { id, since: now };
+        }
+        pool.state.statistics = Some((statistics, now));
+        pool.heard_at = Some(now);
+        pool.refreshed_at = Some(now);
+        // Fresh counts: ends from before they were asked for are in them.
+        if let Some(began) = pool.refresh_began_at.take() {
+            pool.finished.retain(|_, finished| finished.at >= began);
+        }
+        if opened {
+            self.tell(EventKind::ScaleSet { pool: name.clone(), what: "session opened".into() }, now);
+        }
+    }
+
+    fn apply_scale_set_failed(&mut self, name: &PoolName, call: &ScaleSetCall, error: &ForgeError, now: Timestamp) {
+        let Some(pool) = self.change_pool(name) else {
+            return;
+        };
+        pool.refresh_began_at = None;
+        match (&error.kind, call) {
+            // A session that is gone is closed; one to be refreshed is opened anew, at once.
+            (
+                ForgeErrorKind::SessionGone | ForgeErrorKind::NotFound,
+                ScaleSetCall::RefreshSession(..) | ScaleSetCall::CloseSession(..),
+            ) => return pool.forget_session(),
+            (ForgeErrorKind::ScaleSetGone, _)
+            | (ForgeErrorKind::NotFound, ScaleSetCall::OpenSession(_) | ScaleSetCall::Update { .. }) => {
+                pool.state.scale_set = ScaleSetTrack::Unknown;
+                pool.set_absent = false;
+                pool.found = None;
+                pool.forget_session();
+                let what = "the scale set is gone from GitHub".into();
+                return self.tell(EventKind::ScaleSet { pool: name.clone(), what }, now);
+            }
+            // The name is taken: by the first try of this very call, or by somebody else. A look tells.
+            (ForgeErrorKind::Conflict, ScaleSetCall::Create { .. }) => pool.set_absent = false,
+            _ => {}
+        }
+        if let Some(scope) = self.scope_of(name.as_str()) {
+            self.credential_trouble(&scope, error, now);
+        }
+        let key = TroubleKey::ScaleSet { pool: name.clone() };
+        let conflict =
+            error.kind == ForgeErrorKind::Conflict && matches!(call, ScaleSetCall::OpenSession(_));
+        let wait = if conflict { CONFLICT_WAIT } else { SET_WAIT };
+        let mut trouble = Trouble::after(self.troubles.get(&key), wait, &error.to_string(), now);
+        if conflict {
+            trouble = trouble.until(crate::model::later(now, CONFLICT_WAIT));
+        }
+        // An outage's end is noticed within half a minute.
+        if error.kind == ForgeErrorKind::Transient {
+            let latest = crate::model::later(now, OUTAGE_WAIT_MAX);
+            let next = trouble.next_attempt_at.min(latest);
+            trouble = trouble.until(next);
+        }
+        if let ForgeErrorKind::RateLimited(until) = &error.kind {
+            trouble = trouble.until((*until).max(now));
+        }
+        self.set_trouble(key, Some(trouble), now);
+    }
+
+    pub(super) fn apply_poll(
+        &mut self,
+        name: &PoolName,
+        result: Result<Option<Message>, ForgeError>,
+        now: Timestamp,
+    ) {
+        let Some(pool) = self.pools.get_mut(name) else {
+            return;
+        };
+        pool.touched = true;
+        pool.polled_capacity = None;
+        match result {
+            Ok(message) => {
+                self.set_trouble(TroubleKey::ScaleSet { pool: name.clone() }, None, now);
+                if let Some(message) = message {
+                    self.apply_message(name, message, now);
+                }
+            }
+            Err(error) if error.kind == ForgeErrorKind::SessionGone => {
+                if let Some(pool) = self.change_pool(name) {
+                    pool.forget_session();
+                }
+                let what = format!("the session is gone: {}", error.detail);
+                self.tell(EventKind::ScaleSet { pool: name.clone(), what }, now);
+            }
+            Err(error) => {
+                // As for any call on the set, but a poll has no state of its own to settle.
+                let call = ScaleSetCall::FindGroup(String::new());
+                self.apply_scale_set_failed(name, &call, &error, now);
+            }
+        }
+    }
+
+    pub(super) fn apply_acknowledged(
+        &mut self,
+        name: &PoolName,
+        message: MessageId,
+        result: Result<(), ForgeError>,
+        now: Timestamp,
+    ) {
+        let Some(pool) = self.change_pool(name) else {
+            return;
+        };
+        match result {
+            Ok(()) => {
+                pool.state.unacknowledged.remove(&message);
+                pool.acknowledge_attempt = None;
+            }
+            // Whoever opens the next session sees the message again; then it is deleted.
+            Err(error) if error.kind == ForgeErrorKind::SessionGone => {
+                pool.state.unacknowledged.clear();
+                pool.forget_session();
+            }
+            Err(error) => {
+                let attempt = Attempt::after(pool.acknowledge_attempt.as_ref(), &error.to_string(), now);
+                pool.acknowledge_attempt = Some(attempt);
+            }
+        }
+    }
+}
+
+/// Whether two sets of labels are the same, without case and order.
+pub(crate) fn same_labels(wanted: &[String], have: &[String]) -> bool {
+    let fold = |labels: &[String]| labels.iter().map(|label| label.to_lowercase()).collect::<std::collections::BTreeSet<_>>();
+    fold(wanted) == fold(have)
+}

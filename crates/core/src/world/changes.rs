@@ -1,0 +1,76 @@
+//! What changed since the last commit.
+
+use jiff::Timestamp;
+
+use super::World;
+use crate::{model::Event, ports::Batch};
+
+impl World {
+    /// Hands out the changed rows for one commit, with their generations raised.
+    pub fn take_changes(&mut self, now: Timestamp) -> Batch {
+        let changes = std::mem::take(&mut self.changes);
+        let mut batch = Batch { clock: Some(now), ..Batch::default() };
+        for name in changes.runners {
+            let Some(pool) = self.pools.get_mut(name.pool_str()) else { continue };
+            match pool.runners.get_mut(&name) {
+                Some(runner) => {
+                    runner.generation += 1;
+                    batch.runners.insert(name, Some(runner.clone()));
+                }
+                // A row that never reached the store needs no deletion.
+                None => {
+                    if pool.forgotten.remove(&name).is_some_and(|generation| generation > 0) {
+                        batch.runners.insert(name, None);
+                    }
+                }
+            }
+        }
+        for name in changes.pools {
+            let row = self.pools.get_mut(&name).map(|pool| {
+                pool.state.generation += 1;
+                pool.state.clone()
+            });
+            batch.pools.insert(name, row);
+        }
+        for key in changes.jobs {
+            let row = self.pools.get(&key.pool).and_then(|pool| pool.jobs.get(&key.job)).cloned();
+            batch.jobs.insert(key, row);
+        }
+        for key in changes.troubles {
+            let row = self.troubles.get(&key).cloned();
+            batch.troubles.insert(key, row);
+        }
+        batch
+    }
+
+    /// Takes back a batch that the store refused: nothing of it is stored, so all of it is still to be committed.
+    pub fn commit_failed(&mut self, batch: Batch) {
+        for (name, row) in batch.runners {
+            if let Some(pool) = self.pools.get_mut(name.pool_str()) {
+                match (pool.runners.get_mut(&name), row) {
+                    (Some(runner), _) => runner.generation = runner.generation.saturating_sub(1),
+                    (None, Some(row)) => {
+                        pool.forgotten.insert(name.clone(), row.generation.saturating_sub(1));
+                    }
+                    (None, None) => {
+                        pool.forgotten.insert(name.clone(), 1);
+                    }
+                }
+                self.changes.runners.insert(name);
+            }
+        }
+        for name in batch.pools.into_keys() {
+            if let Some(pool) = self.pools.get_mut(&name) {
+                pool.state.generation = pool.state.generation.saturating_sub(1);
+            }
+            self.changes.pools.insert(name);
+        }
+        self.changes.jobs.extend(batch.jobs.into_keys());
+        self.changes.troubles.extend(batch.troubles.into_keys());
+    }
+
+    /// Hands out what happened since the last call, for the event log.
+    pub fn take_events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.events)
+    }
+}

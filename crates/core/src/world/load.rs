@@ -1,0 +1,90 @@
+//! The world at the daemon's start: the stored rows, with all that only memory knew resolved.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{BackendView, Changes, Pool, ScopeView, World};
+use crate::{
+    model::{BackendName, JobState, PoolState, SessionTrack, Spec},
+    ports::{Capabilities, Stored},
+};
+
+/// A gap since the last commit over which deadlines begin anew: the machine slept, or the clock was set.
+const GAP_MAX: SignedDuration = SignedDuration::from_mins(10);
+
+impl World {
+    /// The world at start. What was under way when the last daemon died is resolved as [`crate::model::Runner::restarted`] says.
+    #[must_use]
+    pub fn new(
+        stored: Stored,
+        spec: &Spec,
+        backends: BTreeMap<BackendName, Capabilities>,
+        now: Timestamp,
+    ) -> Self {
+        let gap = stored.clock.map(|clock| now.duration_since(clock));
+        let jumped = gap.is_some_and(|gap| gap > GAP_MAX || gap.is_negative());
+        let mut world = Self {
+            controller: stored.controller,
+            pools: BTreeMap::new(),
+            backends: backends
+                .into_iter()
+                .map(|(name, capabilities)| {
+                    let view =
+                        BackendView { capabilities, listed_at: None, list_due: true, watched: false, creates: 0 };
+                    (name, view)
+                })
+                .collect(),
+            scopes: spec.scopes.keys().map(|name| (name.clone(), ScopeView::default())).collect(),
+            troubles: stored.troubles.into_iter().collect(),
+            flights: BTreeMap::new(),
+            suspects: BTreeSet::new(),
+            absences: BTreeMap::new(),
+            past: VecDeque::new(),
+            past_at: BTreeMap::new(),
+            stopping: false,
+            changes: Changes::default(),
+            events: Vec::new(),
+        };
+        for mut state in stored.pools {
+            // A session that stood is taken up again by a refresh; one being closed is closed again.
+            if let SessionTrack::Open { id, .. } = &state.session {
+                state.session = SessionTrack::Stored { id: id.clone() };
+            }
+            world.pools.insert(state.name.clone(), Pool::new(state));
+        }
+        for name in spec.pools.keys() {
+            world.pools.entry(name.clone()).or_insert_with(|| Pool::new(PoolState::new(name.clone())));
+        }
+        for runner in stored.runners {
+            let name = runner.pool();
+            let before = runner.clone();
+            let mut runner = runner.restarted(now);
+            if jumped {
+                runner = runner.rebased(stored.clock, now);
+            }
+            if runner != before {
+                world.changes.runners.insert(runner.name.clone());
+            }
+            let pool = world.pools.entry(name.clone()).or_insert_with(|| Pool::new(PoolState::new(name)));
+            super::note_absence(&mut world.absences, &runner);
+            pool.runners.insert(runner.name.clone(), runner);
+        }
+        let mut completed = Vec::new();
+        for (name, job) in stored.jobs {
+            let pool = world.pools.entry(name.clone()).or_insert_with(|| Pool::new(PoolState::new(name)));
+            if let JobState::Completed { since, .. } = &job.state {
+                completed.push((*since, pool.state.name.clone(), job));
+            } else {
+                pool.put_job(job);
+            }
+        }
+        completed.sort_by_key(|(since, ..)| *since);
+        for (_, name, job) in completed {
+            if let Some(pool) = world.pools.get_mut(&name) {
+                pool.put_job(job);
+            }
+        }
+        world
+    }
+}

@@ -1,0 +1,139 @@
+//! A pool as the world knows it: its row, its runners, its jobs, and what only this life of the daemon knows.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use jiff::Timestamp;
+
+use crate::{
+    model::{Attempt, Job, JobId, JobState, MessageId, PoolState, Runner, RunnerGroupId, RunnerName, ScopeName},
+    ports::ScaleSetRecord,
+};
+
+/// A runner whose process ended after it had a job, and whose job's completion no message has told yet. Until one
+/// does, the newest counts still contain the job: without this a second runner would be made for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finished {
+    /// When its process ended.
+    pub at: Timestamp,
+    /// Its job, where a message told it.
+    pub job: Option<JobId>,
+}
+
+/// A pool as the world knows it.
+#[derive(Debug, Clone)]
+pub struct Pool {
+    /// The stored row.
+    pub state: PoolState,
+    /// Its runners that are not gone.
+    pub runners: BTreeMap<RunnerName, Runner>,
+    /// Its jobs: open ones, and those completed of late.
+    pub jobs: BTreeMap<JobId, Job>,
+    /// The jobs that are assigned and not started.
+    pub waiting: BTreeSet<JobId>,
+    /// The jobs that can be acquired.
+    pub available: BTreeSet<JobId>,
+    /// Ends that the counts do not know yet.
+    pub finished: BTreeMap<RunnerName, Finished>,
+    /// The runner group, as looked up in this life.
+    pub group: Option<RunnerGroupId>,
+    /// The scope through which its set was last asked for.
+    pub scope: Option<ScopeName>,
+    /// A set of the wanted name that a look found, and whether we were making it.
+    pub found: Option<(ScaleSetRecord, bool)>,
+    /// The group was searched in this life and no set of the wanted name was there.
+    pub set_absent: bool,
+    /// Labels that GitHub did not take (GHES before 3.21 keeps only the set's name).
+    pub labels_refused: Option<Vec<String>>,
+    /// The capacity that the poll under way advertises.
+    pub polled_capacity: Option<u32>,
+    /// The newest message, refresh or opening: from then on, ten minutes without a word make a refresh due.
+    pub heard_at: Option<Timestamp>,
+    /// The newest refresh.
+    pub refreshed_at: Option<Timestamp>,
+    /// When the refresh or opening under way was begun.
+    pub refresh_began_at: Option<Timestamp>,
+    /// Since when the counts and the entries differ.
+    pub differs_since: Option<Timestamp>,
+    /// Failed deletions of messages.
+    pub acknowledge_attempt: Option<Attempt>,
+    /// Completed jobs by the time of their end, oldest first, for pruning.
+    pub(super) completed: VecDeque<(Timestamp, JobId)>,
+    /// Rows to be deleted, with the generation the store has.
+    pub(super) forgotten: BTreeMap<RunnerName, u64>,
+    /// Whether its plan is out of date.
+    pub(crate) touched: bool,
+    /// When its plan is out of date though nothing happens.
+    pub(crate) due: Option<Timestamp>,
+}
+
+impl Pool {
+    pub(super) fn new(state: PoolState) -> Self {
+        Self {
+            state,
+            runners: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            waiting: BTreeSet::new(),
+            available: BTreeSet::new(),
+            finished: BTreeMap::new(),
+            group: None,
+            scope: None,
+            found: None,
+            set_absent: false,
+            labels_refused: None,
+            polled_capacity: None,
+            heard_at: None,
+            refreshed_at: None,
+            refresh_began_at: None,
+            differs_since: None,
+            acknowledge_attempt: None,
+            completed: VecDeque::new(),
+            forgotten: BTreeMap::new(),
+            touched: true,
+            due: None,
+        }
+    }
+
+    /// Stores a job and keeps the indexes true.
+    pub(super) fn put_job(&mut self, job: Job) {
+        let id = job.id.clone();
+        self.waiting.remove(&id);
+        self.available.remove(&id);
+        match &job.state {
+            JobState::Available { .. } => {
+                self.available.insert(id.clone());
+            }
+            JobState::Assigned { .. } => {
+                self.waiting.insert(id.clone());
+            }
+            JobState::Started { .. } => {}
+            JobState::Completed { since, .. } => self.completed.push_back((*since, id.clone())),
+        }
+        self.jobs.insert(id, job);
+        self.touched = true;
+    }
+
+    /// Takes away the oldest completed job, if it completed before `before` or there are more than `max`.
+    pub(super) fn prune_job(&mut self, before: Timestamp, max: usize) -> Option<JobId> {
+        let (since, _) = self.completed.front()?;
+        if *since >= before && self.completed.len() <= max {
+            return None;
+        }
+        let (since, id) = self.completed.pop_front()?;
+        // It may have been assigned again since (GitHub gives a job up to three times).
+        let same = self
+            .jobs
+            .get(&id)
+            .is_some_and(|job| matches!(&job.state, JobState::Completed { since: at, .. } if *at == since));
+        if same {
+            self.jobs.remove(&id);
+        }
+        Some(id)
+    }
+
+    /// Forgets the session and with it the cursor, which counts within a session only.
+    pub(super) fn forget_session(&mut self) {
+        self.state.session = crate::model::SessionTrack::None;
+        self.state.cursor = MessageId(0);
+        self.touched = true;
+    }
+}
