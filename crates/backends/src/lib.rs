@@ -1,1 +1,17 @@
 //! The engines that make instances: Docker, plain processes and noop.
+//!
+//! Each module implements [`dayfly_core::ports::Backend`] over one engine. None of them decides anything, none keeps
+//! state that a restart could lose, and none touches what does not bear its controller's tag.
+
+mod console;
+mod failure;
+#[cfg(any(feature = "docker", feature = "process"))]
+mod waiter;
+
+#[cfg(feature = "docker")]
+pub mod docker;
+#[cfg(feature = "noop")]
+#[doc(hidden)]
+pub mod noop;
+#[cfg(feature = "process")]
+pub mod process;

@@ -1,0 +1,232 @@
+//! Following the engine's events and the output of our containers.
+//!
+//! Each container is attended by one future, which reads its output for signs and tells its end after them. All of
+//! them live in the one that follows the events: they begin and end with it, and the next one reads the output anew.
+
+use std::{collections::HashMap, convert::Infallible, time::Duration};
+
+use bollard::{
+    Docker as Client,
+    models::EventMessage,
+    query_parameters::{EventsOptionsBuilder, LogsOptionsBuilder},
+};
+use dayfly_core::{
+    model::{ControllerId, Exit, RunnerName},
+    ports::{BackendError, BackendErrorKind, InstanceEvent, WatchSink},
+};
+use futures_util::{
+    StreamExt,
+    stream::{FuturesUnordered, Stream},
+};
+use jiff::Timestamp;
+use tokio::{sync::oneshot, time::timeout};
+
+use super::{
+    connection::Connection,
+    error::unread,
+    records::{self, find, label},
+    template::{LABEL_CONTROLLER, LABEL_RUNNER},
+};
+use crate::{
+    console::{Lines, Signs},
+    failure::failure,
+};
+
+/// How long the rest of the output is waited for once the engine said that the process ended. The engine closes both
+/// within milliseconds; a stream that broke unseen must not hold the news back.
+const LAST_OUTPUT_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// Follows until the stream breaks.
+pub(super) async fn watch(
+    connection: &Connection,
+    controller: ControllerId,
+    began: &(dyn Fn() + Send + Sync),
+    sink: WatchSink<'_>,
+) -> BackendError {
+    match follow(connection, controller, began, sink).await {
+        Ok(never) => match never {},
+        Err(error) => error,
+    }
+}
+
+async fn follow(
+    connection: &Connection,
+    controller: ControllerId,
+    began: &(dyn Fn() + Send + Sync),
+    sink: WatchSink<'_>,
+) -> Result<Infallible, BackendError> {
+    let client = connection.patient().await?;
+    let mut events = Box::pin(events(connection, controller).await?);
+    began();
+    let mut attendance = Attendance { client: &client, sink, ends: HashMap::new() };
+    let mut attended = FuturesUnordered::new();
+    for container in find(&client, controller).await? {
+        if let Some(attend) = attendance.begin(&container.id, &container.runner) {
+            attended.push(attend);
+        }
+        if container.has_ended() {
+            attendance.end(&container.id, None);
+        }
+    }
+    loop {
+        // Both arms are streams, which lose nothing when the other arm is taken.
+        let event = tokio::select! {
+            event = events.next() => event,
+            Some(id) = attended.next() => {
+                attendance.ends.remove(&id);
+                continue;
+            }
+        };
+        let event = match event {
+            Some(Ok(event)) => event,
+            Some(Err(error)) => return Err(unread("follow the engine's events", &error)),
+            None => {
+                let detail = "the stream ended: the engine stops or restarts";
+                return Err(failure(
+                    BackendErrorKind::Unreachable,
+                    "follow the engine's events",
+                    detail,
+                ));
+            }
+        };
+        let Some(Told { id, runner, action, exit_code }) = Told::read(event, controller) else {
+            continue;
+        };
+        if let Some(attend) = attendance.begin(&id, &runner) {
+            attended.push(attend);
+        }
+        if action == "die" {
+            attendance.end(&id, exit_code);
+        }
+    }
+}
+
+/// The engine's events about our containers, from this moment of the engine's own clock on: what happens between here
+/// and the subscription is replayed by the engine, so that nothing falls in between.
+async fn events(
+    connection: &Connection,
+    controller: ControllerId,
+) -> Result<impl Stream<Item = Result<EventMessage, bollard::errors::Error>>, BackendError> {
+    let info = connection
+        .client()
+        .await?
+        .info()
+        .await
+        .map_err(|error| unread("ask the engine for its time", &error))?;
+    let since: Option<Timestamp> = info.system_time.and_then(|text| text.parse().ok());
+    let filters = HashMap::from([
+        ("type", vec!["container".to_owned()]),
+        ("event", vec!["start".to_owned(), "die".to_owned()]),
+        ("label", vec![label(controller)]),
+    ]);
+    let mut options = EventsOptionsBuilder::new().filters(&filters);
+    if let Some(since) = since {
+        options = options.since(&format!("{}.{:09}", since.as_second(), since.subsec_nanosecond()));
+    }
+    Ok(connection.patient().await?.events(Some(options.build())))
+}
+
+/// What an event tells, where it is about a container of ours.
+struct Told {
+    id: String,
+    runner: RunnerName,
+    action: String,
+    exit_code: Option<i64>,
+}
+
+impl Told {
+    fn read(event: EventMessage, controller: ControllerId) -> Option<Self> {
+        let actor = event.actor?;
+        let attributes = actor.attributes?;
+        if attributes.get(LABEL_CONTROLLER) != Some(&controller.to_string()) {
+            return None;
+        }
+        Some(Self {
+            id: actor.id?,
+            runner: RunnerName::new(attributes.get(LABEL_RUNNER)?).ok()?,
+            action: event.action?,
+            exit_code: attributes.get("exitCode").and_then(|code| code.parse().ok()),
+        })
+    }
+}
+
+/// Which containers are attended, and how each one's future hears of its end.
+struct Attendance<'a> {
+    client: &'a Client,
+    sink: WatchSink<'a>,
+    ends: HashMap<String, Option<oneshot::Sender<Option<i64>>>>,
+}
+
+impl<'a> Attendance<'a> {
+    /// The future that attends a container, unless one does; it gives the container's id when it is done.
+    fn begin(
+        &mut self,
+        id: &str,
+        runner: &RunnerName,
+    ) -> Option<impl Future<Output = String> + use<'a>> {
+        if self.ends.contains_key(id) {
+            return None;
+        }
+        let (tell, told) = oneshot::channel();
+        self.ends.insert(id.to_owned(), Some(tell));
+        Some(attend(self.client, id.to_owned(), runner.clone(), told, self.sink))
+    }
+
+    /// Tells a container's future that the process ended.
+    fn end(&mut self, id: &str, code: Option<i64>) {
+        if let Some(tell) = self.ends.get_mut(id).and_then(Option::take) {
+            // It is held until it has heard; one that is done is no longer in the map.
+            let _ = tell.send(code);
+        }
+    }
+}
+
+/// Reads a container's output from its beginning for signs, and tells its end after them.
+async fn attend(
+    client: &Client,
+    id: String,
+    runner: RunnerName,
+    ended: oneshot::Receiver<Option<i64>>,
+    sink: WatchSink<'_>,
+) -> String {
+    let mut signs = Signs::default();
+    let mut read = |line: &str| {
+        if let Some(sign) = signs.read(line) {
+            sink(InstanceEvent::Said(runner.clone(), sign));
+        }
+    };
+    let mut told = None;
+    {
+        let mut output = std::pin::pin!(read_output(client, &id, &mut read));
+        let mut ended = ended;
+        tokio::select! {
+            code = &mut ended => told = Some(code),
+            () = &mut output => {}
+        }
+        match told {
+            // The end of the output comes first; the end of the process is the engine's to tell.
+            None => told = Some(ended.await),
+            Some(_) => {
+                let _ = timeout(LAST_OUTPUT_TIME_MAX, output).await;
+            }
+        }
+    }
+    let Some(Ok(code)) = told else { return id };
+    let exit = match records::exit(client, &id).await {
+        Ok(Some(exit)) => exit,
+        // It was removed meanwhile, or the engine does not answer: the event's own word is enough.
+        Ok(None) | Err(_) => Exit { code, ..Exit::default() },
+    };
+    exit.last_output.iter().for_each(|line| read(line));
+    sink(InstanceEvent::Ended(runner, exit));
+    id
+}
+
+async fn read_output(client: &Client, id: &str, read: &mut (dyn FnMut(&str) + Send)) {
+    let options = LogsOptionsBuilder::new().follow(true).stdout(true).stderr(true).build();
+    let mut output = client.logs(id, Some(options));
+    let mut lines = Lines::default();
+    while let Some(Ok(chunk)) = output.next().await {
+        lines.push(&chunk.into_bytes(), |line| read(&line));
+    }
+}
