@@ -1,1 +1,40 @@
-//! The client of GitHub: REST, App sign-in and runner scale sets, over the Transport port.
+//! The client of GitHub: public REST, App sign-in and runner scale sets, over the `Transport` port.
+//!
+//! [`GitHub`] is one scope of GitHub seen with one credential. It owns what lives as long as a call or a token does: the
+//! sign-in, the admin connection, the queues' tokens, the short retries. It decides nothing: what is asked, when, and
+//! again after a longer wait, is the planner's. No token, key or JIT configuration ever leaves it in an error or a log.
+//!
+//! Facts about GitHub stand beside the code with the section of `docs/protocol.md` that they come from, as do the
+//! numbers F1 to F28 of the failures that have been seen.
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests fail by panicking"))]
+
+mod address;
+mod admin;
+mod agents;
+mod app;
+mod authorization;
+mod check;
+mod client;
+mod credential;
+mod entry;
+mod forge;
+mod limits;
+mod message;
+mod operation;
+mod queue;
+mod redirect;
+mod refusal;
+mod renewable;
+mod rest;
+mod runners;
+mod scale_sets;
+mod scrub;
+mod service;
+mod sessions;
+mod transport;
+mod wire;
+
+pub use address::{Address, InvalidAddress};
+pub use client::GitHub;
+pub use credential::{Credential, InvalidCredential};
+pub use transport::{HttpTransport, HttpTransportError};

@@ -1,0 +1,175 @@
+//! Registrations as the Actions service keeps them: made, found by name, removed (protocol.md, 4.1). None of this costs
+//! the credential's REST quota.
+
+use std::sync::Arc;
+
+use dayfly_core::{
+    model::{RegistrationId, RunnerName, ScaleSetId},
+    ports::{ForgeError, ForgeErrorKind, JitConfig, Minted},
+};
+use http::Method;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    client::Shared,
+    operation::Operation,
+    refusal::{Surface, error, unreadable},
+    scale_sets::{Listed, json},
+    service::{Call, read},
+    wire::Manner,
+};
+
+/// Live configurations are about 4 KiB; an environment variable may hold 128 KiB.
+const JIT_MAX: usize = 64 * 1024;
+
+/// The runner's own default for the folder of its jobs.
+const WORK_FOLDER: &str = "_work";
+
+const AGENTS: [&str; 5] = ["_apis", "distributedtask", "pools", "0", "agents"];
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct NewAgent<'a> {
+    name: &'a str,
+    work_folder: &'static str,
+}
+
+#[derive(Deserialize)]
+struct MintedWire {
+    runner: MintedAgent,
+    #[serde(rename = "encodedJITConfig")]
+    jit: String,
+}
+
+#[derive(Deserialize)]
+struct MintedAgent {
+    id: i64,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Agent {
+    id: i64,
+    name: String,
+    #[serde(default)]
+    runner_scale_set_id: i64,
+}
+
+/// What came of one attempt to mint.
+enum Attempt {
+    Minted(Minted),
+    /// The name is, or may be, registered without us knowing its configuration.
+    Taken(ForgeError),
+}
+
+impl Shared {
+    pub async fn mint(
+        self: &Arc<Self>,
+        set: ScaleSetId,
+        runner: &RunnerName,
+    ) -> Result<Minted, ForgeError> {
+        let operation = Operation::Mint(runner, set);
+        match self.generate(&operation, set, runner).await? {
+            Attempt::Minted(minted) => return Ok(minted),
+            // Crash or cut between GitHub's making the registration and our reading the answer: nobody has its
+            // configuration, so it is removed and made anew.
+            Attempt::Taken(_) => self.clear_name(&operation, set, runner).await?,
+        }
+        match self.generate(&operation, set, runner).await? {
+            Attempt::Minted(minted) => Ok(minted),
+            Attempt::Taken(refusal) => Err(refusal),
+        }
+    }
+
+    async fn generate(
+        self: &Arc<Self>,
+        operation: &Operation<'_>,
+        set: ScaleSetId,
+        runner: &RunnerName,
+    ) -> Result<Attempt, ForgeError> {
+        let set_text = set.to_string();
+        let path = ["_apis", "runtime", "runnerscalesets", &set_text, "generatejitconfig"];
+        let body = json(operation, &NewAgent { name: runner.as_str(), work_folder: WORK_FOLDER })?;
+        // Safe to repeat because a name is registered once: the repeat of one that was carried out is a conflict, which
+        // is mended by `clear_name`.
+        let call = Call { body, manner: Manner::Safe, ..Call::on_set(Method::POST, &path, set) };
+        let response = match self.service(operation, call).await {
+            Ok(response) => response,
+            Err(refusal) if refusal.kind == ForgeErrorKind::Conflict => {
+                return Ok(Attempt::Taken(refusal));
+            }
+            Err(refusal) => return Err(refusal),
+        };
+        Ok(
+            match read::<MintedWire>(operation, &response, "no registration with its configuration")
+            {
+                Ok(wire) if !wire.jit.is_empty() && wire.jit.len() <= JIT_MAX => {
+                    Attempt::Minted(Minted {
+                        id: RegistrationId(wire.runner.id),
+                        jit: JitConfig::new(wire.jit),
+                    })
+                }
+                Ok(wire) => {
+                    let what = format!(
+                        "a configuration of {} bytes, where 1 to {JIT_MAX} are sound",
+                        wire.jit.len()
+                    );
+                    Attempt::Taken(unreadable(operation, Surface::Service, &what))
+                }
+                Err(odd) => Attempt::Taken(odd),
+            },
+        )
+    }
+
+    /// Frees a runner's name, if the one that has it is of the same set and has no job.
+    async fn clear_name(
+        self: &Arc<Self>,
+        operation: &Operation<'_>,
+        set: ScaleSetId,
+        runner: &RunnerName,
+    ) -> Result<(), ForgeError> {
+        let call =
+            Call { query: &[("agentName", runner.as_str())], ..Call::new(Method::GET, &AGENTS) };
+        let response = self.service(operation, call).await?;
+        let agents: Listed<Agent> = read(operation, &response, "no list of runners")?;
+        let of_name = |agent: &&Agent| agent.name.eq_ignore_ascii_case(runner.as_str());
+        let Some(agent) = agents.value.iter().find(of_name) else {
+            return Ok(());
+        };
+        if agent.runner_scale_set_id != set.0 {
+            let detail = format!(
+                "a runner of that name exists already, with id {} and not in this scale set; remove it if it is yours",
+                agent.id
+            );
+            return Err(error(operation, ForgeErrorKind::Conflict, &detail));
+        }
+        match self.remove_agent(operation, RegistrationId(agent.id)).await {
+            Ok(_) => Ok(()),
+            Err(refusal) if refusal.kind == ForgeErrorKind::Busy => {
+                let detail =
+                    format!("the runner of that name already runs a job; {}", refusal.detail);
+                Err(error(operation, ForgeErrorKind::Conflict, &detail))
+            }
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    pub async fn remove_runner(self: &Arc<Self>, id: RegistrationId) -> Result<bool, ForgeError> {
+        self.remove_agent(&Operation::RemoveRunner(id), id).await
+    }
+
+    async fn remove_agent(
+        self: &Arc<Self>,
+        operation: &Operation<'_>,
+        id: RegistrationId,
+    ) -> Result<bool, ForgeError> {
+        let id_text = id.to_string();
+        let path = [AGENTS[0], AGENTS[1], AGENTS[2], AGENTS[3], AGENTS[4], &id_text];
+        match self.service(operation, Call::new(Method::DELETE, &path)).await {
+            Ok(_) => Ok(true),
+            // By the service's own class only: a router's 404 is no proof that the runner is gone.
+            Err(refusal) if refusal.kind == ForgeErrorKind::NotFound => Ok(false),
+            Err(refusal) => Err(refusal),
+        }
+    }
+}

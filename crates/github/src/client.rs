@@ -1,0 +1,103 @@
+//! One scope of GitHub with one credential: what the parts of the client share.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex},
+};
+
+use dayfly_core::{
+    model::ScaleSetId,
+    ports::{Clock, Transport},
+};
+use http::HeaderValue;
+
+use crate::{
+    address::Address,
+    admin::AdminConnection,
+    app::InstallationToken,
+    credential::{Credential, InvalidCredential, Signer},
+    queue::Queue,
+    renewable::Renewable,
+    wire::Wire,
+};
+
+/// One scope of GitHub, seen with one credential. Implements [`dayfly_core::ports::Forge`].
+pub struct GitHub {
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// What all calls share. No lock here is ever held across a call.
+pub(crate) struct Shared {
+    pub address: Address,
+    /// The scope in words, for errors.
+    pub scope: String,
+    pub signer: Signer,
+    pub wire: Wire,
+    pub installation: Renewable<InstallationToken>,
+    pub admin: Renewable<AdminConnection>,
+    pub queues: Mutex<BTreeMap<ScaleSetId, Arc<Queue>>>,
+    /// Who opens the sessions, as GitHub shows it.
+    pub owner: String,
+}
+
+/// GitHub shows a session's owner to people; longer names help nobody.
+const OWNER_MAX: usize = 100;
+
+impl GitHub {
+    /// Makes the client; nothing is sent yet.
+    ///
+    /// `owner` is shown by GitHub as the owner of the message sessions: the host's name or the controller's id.
+    ///
+    /// # Errors
+    /// Where the credential can't work for this scope, whatever GitHub says.
+    pub fn new(
+        address: Address,
+        credential: &Credential,
+        transport: Arc<dyn Transport>,
+        clock: Arc<dyn Clock>,
+        owner: &str,
+    ) -> Result<Self, InvalidCredential> {
+        let signer = Signer::new(credential, &address)?;
+        let scope = address.words();
+        let shared = Shared {
+            address,
+            scope,
+            signer,
+            wire: Wire::new(transport, clock),
+            installation: Renewable::default(),
+            admin: Renewable::default(),
+            queues: Mutex::default(),
+            owner: owner.chars().filter(|char| !char.is_control()).take(OWNER_MAX).collect(),
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// The scope's address.
+    #[must_use]
+    pub fn address(&self) -> &Address {
+        &self.shared.address
+    }
+}
+
+impl fmt::Debug for GitHub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GitHub")
+            .field("address", &self.shared.address.config_url())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The `User-Agent` (protocol.md, 1.5): a product token, then the attribution that GitHub's own client sends.
+pub(crate) fn user_agent(set: Option<ScaleSetId>) -> HeaderValue {
+    const VERSION: &str = env!("CARGO_PKG_VERSION");
+    let text = match set {
+        Some(set) => format!(
+            r#"dayfly/{VERSION} {{"system":"dayfly","version":"{VERSION}","kind":"scaleset","scale_set_id":{set}}}"#
+        ),
+        None => format!(
+            r#"dayfly/{VERSION} {{"system":"dayfly","version":"{VERSION}","kind":"scaleset"}}"#
+        ),
+    };
+    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("dayfly"))
+}

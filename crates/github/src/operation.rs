@@ -1,0 +1,83 @@
+//! What is asked, and of what: the words with which every error begins.
+
+use std::fmt;
+
+use dayfly_core::model::{MessageId, RegistrationId, RunnerName, ScaleSetId, SessionId};
+
+/// One thing asked of GitHub.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Operation<'a> {
+    /// An App's installation in the scope.
+    FindInstallation {
+        scope: &'a str,
+    },
+    /// An App's installation token.
+    SignIn {
+        scope: &'a str,
+    },
+    /// Whether the credential is accepted at all.
+    TryCredential,
+    /// Whether the scope is there.
+    FindScope {
+        scope: &'a str,
+    },
+    RegistrationToken {
+        scope: &'a str,
+    },
+    AdminConnection {
+        scope: &'a str,
+    },
+    FindGroup(&'a str),
+    FindScaleSet(&'a str),
+    CreateScaleSet(&'a str),
+    UpdateScaleSet(&'a str, ScaleSetId),
+    DeleteScaleSet(ScaleSetId),
+    OpenSession(ScaleSetId),
+    RefreshSession(ScaleSetId),
+    CloseSession(ScaleSetId, &'a SessionId),
+    Poll(ScaleSetId),
+    Acknowledge(ScaleSetId, MessageId),
+    Acquire(ScaleSetId, usize),
+    Mint(&'a RunnerName, ScaleSetId),
+    FindRunner(&'a RunnerName),
+    RemoveRunner(RegistrationId),
+    ListRunners {
+        scope: &'a str,
+    },
+}
+
+impl fmt::Display for Operation<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::FindInstallation { scope } => write!(f, "find the App's installation in {scope}"),
+            Self::SignIn { scope } => write!(f, "sign in as a GitHub App for {scope}"),
+            Self::TryCredential => write!(f, "try the credential"),
+            Self::FindScope { scope } => write!(f, "look for {scope}"),
+            Self::RegistrationToken { scope } => write!(f, "get a registration token of {scope}"),
+            Self::AdminConnection { scope } => {
+                write!(f, "connect to the Actions service of {scope}")
+            }
+            Self::FindGroup(name) => write!(f, "find runner group `{name}`"),
+            Self::FindScaleSet(name) => write!(f, "find scale set `{name}`"),
+            Self::CreateScaleSet(name) => write!(f, "create scale set `{name}`"),
+            Self::UpdateScaleSet(name, id) => write!(f, "update scale set `{name}` ({id})"),
+            Self::DeleteScaleSet(id) => write!(f, "delete scale set {id}"),
+            Self::OpenSession(set) => write!(f, "open a session on scale set {set}"),
+            Self::RefreshSession(set) => write!(f, "refresh the session of scale set {set}"),
+            Self::CloseSession(set, session) => {
+                write!(f, "close session {session} of scale set {set}")
+            }
+            Self::Poll(set) => write!(f, "wait for a message of scale set {set}"),
+            Self::Acknowledge(set, message) => {
+                write!(f, "delete message {message} of scale set {set}")
+            }
+            Self::Acquire(set, jobs) => write!(f, "acquire {jobs} jobs for scale set {set}"),
+            Self::Mint(runner, set) => {
+                write!(f, "mint a registration for {runner} in scale set {set}")
+            }
+            Self::FindRunner(runner) => write!(f, "look up runner {runner}"),
+            Self::RemoveRunner(id) => write!(f, "remove registration {id}"),
+            Self::ListRunners { scope } => write!(f, "list the runners of {scope}"),
+        }
+    }
+}

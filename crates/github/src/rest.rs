@@ -1,0 +1,196 @@
+//! Calls on GitHub's public REST API, with the user's own credential.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use dayfly_core::ports::{ForgeError, ForgeErrorKind};
+use http::{Method, Request, Response, StatusCode, header};
+use jiff::SignedDuration;
+use url::Url;
+
+use crate::{
+    app::InstallationToken,
+    authorization::Authorization,
+    client::{Shared, user_agent},
+    credential::Signer,
+    limits::{Bucket, limited_until},
+    operation::Operation,
+    redirect,
+    refusal::{Judge, Surface, error, unanswered},
+    wire::Manner,
+};
+
+/// The version of the REST API that this client was written for (protocol.md, 5).
+const API_VERSION: &str = "2022-11-28";
+
+/// A token that GitHub gives is used until this long before its end (protocol.md, 1.2).
+const TOKEN_MARGIN: SignedDuration = SignedDuration::from_mins(5);
+
+/// Whose token a REST call bears.
+enum Bearer<'a> {
+    /// The user's own.
+    Own(&'a Authorization),
+    /// The App's installation's.
+    Installation(Arc<InstallationToken>),
+}
+
+impl Shared {
+    /// One REST call below the scope. An installation token that is refused is renewed once.
+    pub async fn rest(
+        self: &Arc<Self>,
+        operation: &Operation<'_>,
+        method: Method,
+        url: &Url,
+    ) -> Result<Response<Bytes>, ForgeError> {
+        let mut bearer = self.bearer(operation).await?;
+        let mut url = url.clone();
+        let mut followed = 0;
+        let mut renewed = false;
+        loop {
+            let authorization = match &bearer {
+                Bearer::Own(authorization) => authorization,
+                Bearer::Installation(token) => &token.authorization,
+            };
+            let response = self
+                .rest_with(
+                    operation,
+                    Bucket::Core,
+                    authorization,
+                    method.clone(),
+                    &url,
+                    Bytes::new(),
+                )
+                .await?;
+            if response.status().is_success() {
+                return Ok(response);
+            }
+            if let Bearer::Installation(token) = &bearer
+                && response.status() == StatusCode::UNAUTHORIZED
+                && !renewed
+            {
+                renewed = true;
+                self.installation.discard(token);
+                bearer = self.bearer(operation).await?;
+                continue;
+            }
+            match redirect::target(&url, &response) {
+                Some(target) if method == Method::GET && followed < redirect::FOLLOWED_MAX => {
+                    followed += 1;
+                    url = target;
+                }
+                _ => {
+                    return Err(self.rest_refusal(
+                        operation,
+                        Surface::Rest,
+                        Bucket::Core,
+                        authorization,
+                        &response,
+                    ));
+                }
+            }
+        }
+    }
+
+    async fn bearer(self: &Arc<Self>, operation: &Operation<'_>) -> Result<Bearer<'_>, ForgeError> {
+        match &self.signer {
+            Signer::Token(authorization) => Ok(Bearer::Own(authorization)),
+            Signer::App(_) => {
+                let is_good = |token: &InstallationToken| {
+                    self.wire.github_now().duration_until(token.expires_at) > TOKEN_MARGIN
+                };
+                let renew = || self.clone().sign_in();
+                let token = self.installation.get(is_good, renew).await;
+                token
+                    .map(Bearer::Installation)
+                    .map_err(|inner| crate::refusal::within(operation, &inner))
+            }
+        }
+    }
+
+    /// One REST call with a given token: sent, noted, not judged. Refused here while GitHub asks to be left alone.
+    pub async fn rest_with(
+        &self,
+        operation: &Operation<'_>,
+        bucket: Bucket,
+        authorization: &Authorization,
+        method: Method,
+        url: &Url,
+        body: Bytes,
+    ) -> Result<Response<Bytes>, ForgeError> {
+        if let Some(until) = self.wire.limits().refused_until(bucket, self.wire.now()) {
+            let detail = format!(
+                "GitHub's rate limit of this credential is used up; not asked again before {until}"
+            );
+            return Err(error(operation, ForgeErrorKind::RateLimited(until), &detail));
+        }
+        let content_type = if bucket == Bucket::Registration {
+            "application/json"
+        } else {
+            "application/vnd.github+json"
+        };
+        let request = Request::builder()
+            .method(method)
+            .uri(url.as_str())
+            .header(header::ACCEPT, "application/vnd.github+json")
+            .header(header::CONTENT_TYPE, content_type)
+            .header("x-github-api-version", API_VERSION)
+            .header(header::USER_AGENT, user_agent(None))
+            .header(header::AUTHORIZATION, authorization.value())
+            .body(body)
+            .map_err(|cause| {
+                error(operation, ForgeErrorKind::Refused, &format!("no valid request: {cause}"))
+            })?;
+        // Everything that this client asks of the REST API may be asked twice: reads, and tokens that simply expire.
+        let response = self.wire.send(request, Manner::Safe).await;
+        let response =
+            response.map_err(|cause| unanswered(operation, authorization.token(), &cause))?;
+        self.wire.note(bucket, response.headers());
+        Ok(response)
+    }
+
+    /// The error of a REST answer that is no success; a rate limit is remembered, and keeps the next calls here.
+    pub fn rest_refusal(
+        &self,
+        operation: &Operation<'_>,
+        surface: Surface,
+        bucket: Bucket,
+        authorization: &Authorization,
+        response: &Response<Bytes>,
+    ) -> ForgeError {
+        let refusal = self.judge(operation, surface, authorization).judge(response);
+        if let ForgeErrorKind::RateLimited(until) = refusal.kind {
+            self.wire.limits().refuse_until(bucket, until);
+        }
+        refusal
+    }
+
+    /// What judges an answer to a request that bore `authorization`.
+    pub fn judge<'a>(
+        &'a self,
+        operation: &'a Operation<'a>,
+        surface: Surface,
+        authorization: &'a Authorization,
+    ) -> Judge<'a> {
+        Judge {
+            operation,
+            surface,
+            address: &self.address,
+            now: self.wire.now(),
+            skew: self.wire.skew(),
+            token: authorization.token(),
+        }
+    }
+
+    /// Whether an answer is a rate limit rather than a refusal.
+    pub fn is_limit(&self, response: &Response<Bytes>) -> bool {
+        let words = String::from_utf8_lossy(response.body());
+        limited_until(
+            response.status(),
+            response.headers(),
+            &words,
+            self.wire.now(),
+            self.wire.skew(),
+        )
+        .is_some()
+    }
+}
