@@ -178,7 +178,9 @@ impl ControllerId {
     #[must_use]
     pub fn tag(self) -> String {
         let bits = self.0.as_u128();
-        (0..4).map(|i| char::from(base32_digit(u64::try_from((bits >> (5 * i)) & 31).unwrap_or(0)))).collect()
+        (0..4)
+            .map(|i| char::from(base32_digit(u64::try_from((bits >> (5 * i)) & 31).unwrap_or(0))))
+            .collect()
     }
 }
 

@@ -91,7 +91,10 @@ impl Instance {
     /// Whether its process may still be alive, so that it takes room on its backend.
     #[must_use]
     pub fn may_live(&self) -> bool {
-        !matches!(self, Self::Ended { .. } | Self::Removing { exit: Some(_), .. } | Self::Gone { .. })
+        !matches!(
+            self,
+            Self::Ended { .. } | Self::Removing { exit: Some(_), .. } | Self::Gone { .. }
+        )
     }
 
     /// Whether the engine may have something of it.

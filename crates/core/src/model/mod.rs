@@ -16,8 +16,8 @@ mod instance;
 
 pub use event::{Event, EventKind};
 pub use ids::{
-    BackendName, ControllerId, InstanceId, InvalidName, JobId, MessageId, PoolName, RegistrationId, RunnerGroupId,
-    RunnerName, ScaleSetId, ScopeName, SessionId, Suffix,
+    BackendName, ControllerId, InstanceId, InvalidName, JobId, MessageId, PoolName, RegistrationId,
+    RunnerGroupId, RunnerName, ScaleSetId, ScopeName, SessionId, Suffix,
 };
 pub use image::{InstanceSpec, Mount, PullPolicy};
 pub use instance::{Exit, Instance};

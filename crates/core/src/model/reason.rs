@@ -84,7 +84,9 @@ impl fmt::Display for Reason {
             Self::CreateFailed { error } => write!(f, "the engine refused to create it: {error}"),
             Self::CreateTimeout => f.write_str("the engine did not create it in time"),
             Self::BootTimeout => f.write_str("it was not ready in time"),
-            Self::HandOverFailed { error } => write!(f, "its registration could not be handed over: {error}"),
+            Self::HandOverFailed { error } => {
+                write!(f, "its registration could not be handed over: {error}")
+            }
             Self::StartTimeout => f.write_str("the runner did not come online in time"),
             Self::EndedWithoutJob { exit } => write!(f, "the runner ended without a job: {exit}"),
             Self::IdleRemoved => f.write_str("the idle runner was removed by GitHub"),

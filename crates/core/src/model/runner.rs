@@ -6,13 +6,15 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BackendName, Exit, Instance, InstanceId, JobId, PoolName, Proof, Reason, Registration, RegistrationId, RunnerName,
-    later,
+    BackendName, Exit, Instance, InstanceId, JobId, PoolName, Proof, Reason, Registration,
+    RegistrationId, RunnerName, later,
 };
 
 /// A transition that the state does not allow: late or doubled news. It is reported and changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("runner {runner} cannot become {to}: its instance is {instance}, its registration {registration}")]
+#[error(
+    "runner {runner} cannot become {to}: its instance is {instance}, its registration {registration}"
+)]
 pub struct InvalidTransition {
     /// The runner.
     pub runner: RunnerName,
@@ -91,7 +93,8 @@ impl Attempt {
     #[must_use]
     pub fn after(before: Option<&Self>, error: &str, now: Timestamp) -> Self {
         let failures = before.map_or(0, |attempt| attempt.failures).saturating_add(1);
-        let wait = SignedDuration::from_secs(1 << (failures - 1).min(6)).min(SignedDuration::from_mins(1));
+        let wait =
+            SignedDuration::from_secs(1 << (failures - 1).min(6)).min(SignedDuration::from_mins(1));
         Self { failures, next_at: later(now, wait), error: error.chars().take(2_000).collect() }
     }
 }
@@ -147,7 +150,12 @@ impl Runner {
 
     /// The row of an instance or a registration that bears our tag and that the store did not know.
     #[must_use]
-    pub fn orphan(name: RunnerName, backend: BackendName, instance: Instance, now: Timestamp) -> Self {
+    pub fn orphan(
+        name: RunnerName,
+        backend: BackendName,
+        instance: Instance,
+        now: Timestamp,
+    ) -> Self {
         let mut runner = Self::planned(name, backend, "".into(), now);
         runner.instance = instance;
         runner.registration = Registration::InDoubt { since: now, id: None };
@@ -228,11 +236,19 @@ impl Runner {
     ///
     /// # Errors
     /// Where it was already known, or is on its way out.
-    pub fn created(mut self, id: InstanceId, ready: bool, now: Timestamp) -> Result<Self, InvalidTransition> {
+    pub fn created(
+        mut self,
+        id: InstanceId,
+        ready: bool,
+        now: Timestamp,
+    ) -> Result<Self, InvalidTransition> {
         match self.instance {
             Instance::Planned { .. } | Instance::Creating { .. } => {
-                self.instance =
-                    if ready { Instance::Ready { since: now, id } } else { Instance::Booting { since: now, id } };
+                self.instance = if ready {
+                    Instance::Ready { since: now, id }
+                } else {
+                    Instance::Booting { since: now, id }
+                };
                 self.instance_attempt = None;
                 Ok(self)
             }
@@ -260,9 +276,9 @@ impl Runner {
     /// Where that was known already.
     pub fn ended(mut self, exit: Exit, now: Timestamp) -> Result<Self, InvalidTransition> {
         match self.instance {
-            Instance::Ended { .. } | Instance::Gone { .. } | Instance::Removing { exit: Some(_), .. } => {
-                Err(self.refuse("ended"))
-            }
+            Instance::Ended { .. }
+            | Instance::Gone { .. }
+            | Instance::Removing { exit: Some(_), .. } => Err(self.refuse("ended")),
             Instance::Removing { since, exit: None } => {
                 self.instance = Instance::Removing { since, exit: Some(exit) };
                 Ok(self)
@@ -280,7 +296,9 @@ impl Runner {
     /// Where it is being destroyed, or is gone.
     pub fn destroying(mut self, now: Timestamp) -> Result<Self, InvalidTransition> {
         let exit = match self.instance {
-            Instance::Removing { .. } | Instance::Gone { .. } => return Err(self.refuse("removing")),
+            Instance::Removing { .. } | Instance::Gone { .. } => {
+                return Err(self.refuse("removing"));
+            }
             Instance::Ended { exit, .. } => Some(exit),
             _ => None,
         };
@@ -307,7 +325,10 @@ impl Runner {
         let fresh = matches!(self.registration, Registration::None | Registration::Gone { .. });
         let usable = matches!(
             self.instance,
-            Instance::Planned { .. } | Instance::Creating { .. } | Instance::Booting { .. } | Instance::Ready { .. }
+            Instance::Planned { .. }
+                | Instance::Creating { .. }
+                | Instance::Booting { .. }
+                | Instance::Ready { .. }
         );
         if !fresh || !usable || self.retiring.is_some() {
             return Err(self.refuse("minting"));
@@ -337,7 +358,9 @@ impl Runner {
     /// Where the instance is not ready, or no registration is held.
     pub fn handing_over(mut self, now: Timestamp) -> Result<Self, InvalidTransition> {
         match (&self.instance, &self.registration) {
-            (Instance::Ready { id: instance, .. }, Registration::Held { id, .. }) if self.retiring.is_none() => {
+            (Instance::Ready { id: instance, .. }, Registration::Held { id, .. })
+                if self.retiring.is_none() =>
+            {
                 let (instance, id) = (instance.clone(), *id);
                 self.instance = Instance::Spent { since: now, id: instance };
                 self.registration = Registration::HandingOver { since: now, id };
@@ -370,7 +393,9 @@ impl Runner {
             Registration::HandingOver { id, .. } | Registration::HandedOver { id, .. } => {
                 self.registration = Registration::Online { since: now, id };
             }
-            Registration::InDoubt { id: Some(id), .. } => self.registration = Registration::Online { since: now, id },
+            Registration::InDoubt { id: Some(id), .. } => {
+                self.registration = Registration::Online { since: now, id }
+            }
             _ => return Err(self.refuse("online")),
         }
         self.online_since.get_or_insert(now);
@@ -424,12 +449,16 @@ impl Runner {
     pub fn restarted(mut self, now: Timestamp) -> Self {
         self.registration = match self.registration {
             // Crash between the mint and the hand-over: nobody can ever use that registration.
-            Registration::Minting { .. } => Registration::Removing { since: now, id: None, proof: Proof::Removal },
+            Registration::Minting { .. } => {
+                Registration::Removing { since: now, id: None, proof: Proof::Removal }
+            }
             Registration::Held { id, .. } => {
                 Registration::Removing { since: now, id: Some(id), proof: Proof::Removal }
             }
             // Crash in the hand-over: the instance may have the configuration or not.
-            Registration::HandingOver { id, .. } => Registration::InDoubt { since: now, id: Some(id) },
+            Registration::HandingOver { id, .. } => {
+                Registration::InDoubt { since: now, id: Some(id) }
+            }
             other => other,
         };
         self.instance_attempt = None;
@@ -449,9 +478,12 @@ impl Runner {
             *since = now;
         }
         match &mut self.registration {
-            Registration::HandedOver { since, .. } | Registration::Online { since, .. } => *since = now,
+            Registration::HandedOver { since, .. } | Registration::Online { since, .. } => {
+                *since = now
+            }
             Registration::Busy { since, .. } => {
-                let seen = last_seen.map_or(SignedDuration::ZERO, |last| last.duration_since(*since));
+                let seen =
+                    last_seen.map_or(SignedDuration::ZERO, |last| last.duration_since(*since));
                 *since = later(now, -seen.max(SignedDuration::ZERO));
             }
             _ => {}

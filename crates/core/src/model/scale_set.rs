@@ -173,6 +173,7 @@ impl PoolState {
     /// Whether a duty towards GitHub is open: a session or a deletion.
     #[must_use]
     pub fn has_duty(&self) -> bool {
-        self.session != SessionTrack::None || matches!(self.scale_set, ScaleSetTrack::Deleting { .. })
+        self.session != SessionTrack::None
+            || matches!(self.scale_set, ScaleSetTrack::Deleting { .. })
     }
 }

@@ -45,7 +45,10 @@ mod tests {
         let check = |line: &str, sign: Option<Sign>| assert_eq!(Sign::read(line), sign, "{line}");
         check("2026-11-21 08:00:00Z: Listening for Jobs", Some(Sign::Listening));
         check("2026-11-21 08:00:01Z: Running job: build (linux)", Some(Sign::JobStarted));
-        check("2026-11-21 08:00:09Z: Job build (linux) completed with result: Succeeded", Some(Sign::JobCompleted));
+        check(
+            "2026-11-21 08:00:09Z: Job build (linux) completed with result: Succeeded",
+            Some(Sign::JobCompleted),
+        );
         check("Runner version v2.1 is deprecated and cannot receive messages.", Some(Sign::TooOld));
         check("√ Connected to GitHub", None);
         check("", None);

@@ -80,7 +80,10 @@ impl PoolSpec {
     #[must_use]
     pub fn all_labels(&self) -> Vec<String> {
         let mut labels: Vec<String> = Vec::new();
-        for label in [self.scale_set.as_str(), "self-hosted"].into_iter().chain(self.labels.iter().map(String::as_str)) {
+        for label in [self.scale_set.as_str(), "self-hosted"]
+            .into_iter()
+            .chain(self.labels.iter().map(String::as_str))
+        {
             if !labels.iter().any(|known| known.eq_ignore_ascii_case(label)) {
                 labels.push(label.to_owned());
             }

@@ -65,7 +65,12 @@ impl Trouble {
     /// The next failure after `before`: the wait doubles from `first_wait` to at most five minutes, and creation
     /// pauses for the whole five minutes from the third failure on.
     #[must_use]
-    pub fn after(before: Option<&Self>, first_wait: SignedDuration, error: &str, now: Timestamp) -> Self {
+    pub fn after(
+        before: Option<&Self>,
+        first_wait: SignedDuration,
+        error: &str,
+        now: Timestamp,
+    ) -> Self {
         let failures = before.map_or(0, |trouble| trouble.failures).saturating_add(1);
         let doublings = (failures - 1).min(16);
         let wait = first_wait.saturating_mul(1 << doublings).min(WAIT_MAX);

@@ -26,9 +26,14 @@ pub fn advertised_capacity(
     let Some(backend) = world.backend(&of.backend) else {
         return 0;
     };
-    let key = TroubleKey::Creation { pool: of.name.clone(), backend: of.backend.clone(), mark: of.mark.clone() };
-    let paused =
-        world.trouble(&key).is_some_and(|trouble| trouble.failures >= FAILURES_TO_PAUSE && trouble.next_attempt_at > now);
+    let key = TroubleKey::Creation {
+        pool: of.name.clone(),
+        backend: of.backend.clone(),
+        mark: of.mark.clone(),
+    };
+    let paused = world.trouble(&key).is_some_and(|trouble| {
+        trouble.failures >= FAILURES_TO_PAUSE && trouble.next_attempt_at > now
+    });
     let unreachable = world
         .trouble(&TroubleKey::Backend { backend: of.backend.clone() })
         .is_some_and(|trouble| trouble.failures >= FAILURES_TO_PAUSE);

@@ -77,13 +77,17 @@ impl<'a> Census<'a> {
         if !matches!(runner.instance, Instance::Ready { .. } | Instance::Spent { .. })
             || matches!(
                 runner.registration,
-                Registration::Minting { .. } | Registration::Held { .. } | Registration::HandedOver { .. }
+                Registration::Minting { .. }
+                    | Registration::Held { .. }
+                    | Registration::HandedOver { .. }
             )
         {
             self.unproven += 1;
         }
         match (&runner.registration, &runner.instance) {
-            (Registration::None | Registration::Gone { .. }, Instance::Ready { .. }) => self.warm.push(runner),
+            (Registration::None | Registration::Gone { .. }, Instance::Ready { .. }) => {
+                self.warm.push(runner)
+            }
             (
                 Registration::None | Registration::Gone { .. },
                 Instance::Planned { .. } | Instance::Creating { .. } | Instance::Booting { .. },

@@ -43,8 +43,11 @@ pub(super) fn next_due(world: &World, now: Timestamp) -> Option<Timestamp> {
         if world.is_flying(&Flight::ListInstances(name.clone())) {
             return None;
         }
-        let wait = world.trouble(&TroubleKey::Backend { backend: name.clone() }).map(|t| t.next_attempt_at);
-        let due = if backend.list_due { now } else { later(backend.listed_at.unwrap_or(now), EVERY) };
+        let wait = world
+            .trouble(&TroubleKey::Backend { backend: name.clone() })
+            .map(|t| t.next_attempt_at);
+        let due =
+            if backend.list_due { now } else { later(backend.listed_at.unwrap_or(now), EVERY) };
         Some(wait.map_or(due, |wait| wait.max(due)))
     });
     let scopes = world.scopes().filter_map(|(name, view)| {

@@ -17,6 +17,7 @@ use jiff::Timestamp;
 pub use capacity::advertised_capacity;
 pub use census::Census;
 pub use demand::{Demand, demand};
+pub use pool::{Target, target_of};
 pub use schedule::{InvalidSchedule, check_schedule, limits_at};
 
 use crate::{
@@ -59,7 +60,12 @@ pub fn pass(world: &mut World, spec: &Spec, now: Timestamp, ids: &mut dyn Ids) -
             effects.extend(world.begin(action, now));
         }
     }
-    Pass { effects, batch: world.take_changes(now), events: world.take_events(), next_due: world.next_due(now) }
+    Pass {
+        effects,
+        batch: world.take_changes(now),
+        events: world.take_events(),
+        next_due: world.next_due(now),
+    }
 }
 
 /// When a list of a backend or a scope is due though nothing happens.

@@ -13,8 +13,8 @@ use super::{
 use crate::{
     effect::Flight,
     model::{
-        BackendName, FAILURES_TO_PAUSE, Instance, Limits, PoolName, PoolSpec, Reason, RunnerName, ScaleSetTrack, ScopeName,
-        Spec, TroubleKey, later,
+        BackendName, FAILURES_TO_PAUSE, Instance, Limits, PoolName, PoolSpec, Reason, RunnerName,
+        ScaleSetTrack, ScopeName, Spec, TroubleKey, later,
     },
     ports::Ids,
     world::{Action, Pool, World},
@@ -26,7 +26,9 @@ pub(super) struct Room(BTreeMap<BackendName, u32>);
 
 impl Room {
     pub(super) fn new(world: &World) -> Self {
-        let free = |view: &crate::world::BackendView| view.capabilities.creates_max.saturating_sub(view.creates);
+        let free = |view: &crate::world::BackendView| {
+            view.capabilities.creates_max.saturating_sub(view.creates)
+        };
         Self(world.backends().map(|(name, view)| (name.clone(), free(view))).collect())
     }
 
@@ -76,7 +78,9 @@ pub(super) fn credential_waits(world: &World, scope: &ScopeName, now: Timestamp)
 }
 
 pub(super) fn credential_until(world: &World, scope: &ScopeName) -> Option<Timestamp> {
-    world.trouble(&TroubleKey::Credential { scope: scope.clone() }).map(|trouble| trouble.next_attempt_at)
+    world
+        .trouble(&TroubleKey::Credential { scope: scope.clone() })
+        .map(|trouble| trouble.next_attempt_at)
 }
 
 /// How many runners a pool is to have.
@@ -91,13 +95,26 @@ pub struct Target {
 }
 
 impl Target {
-    pub(super) fn of(demand: Demand, limits: Limits, open: bool) -> Self {
+    fn of(demand: Demand, limits: Limits, open: bool) -> Self {
         if !open {
             return Self { limits, desired: 0, warm: 0 };
         }
         let desired = demand.jobs.saturating_add(limits.min_idle).min(limits.max);
         Self { limits, desired, warm: limits.warm.min(limits.max - desired) }
     }
+}
+
+/// How many runners a pool is to have now.
+#[must_use]
+pub fn target_of(
+    world: &World,
+    spec: &Spec,
+    pool: &Pool,
+    of: &PoolSpec,
+    census: &Census<'_>,
+    now: Timestamp,
+) -> Target {
+    Target::of(demand(pool, census, now), limits_at(of, now).0, is_open(world, spec, pool))
 }
 
 /// Plans one pool. Returns when the plan is out of date though nothing happens.
@@ -126,7 +143,8 @@ pub(super) fn plan(
     let target = Target::of(demand, limits, open);
     due = earlier(due, earlier(limits_change, demand.changes_at));
     if pool.state.deleting.is_some() || pool.state.drained.is_some() {
-        let reason = if pool.state.deleting.is_some() { Reason::PoolRemoved } else { Reason::Drained };
+        let reason =
+            if pool.state.deleting.is_some() { Reason::PoolRemoved } else { Reason::Drained };
         retire_all(&census, &reason, actions);
     } else if open && pool.heard_at.is_some() {
         // Before GitHub was heard in this life, the counts are those of another day.
@@ -163,14 +181,21 @@ fn mint(
         return credential_until(world, scope);
     }
     let fast = world.backend(&of.backend).is_some_and(|backend| backend.capabilities.boots_fast);
-    let coming = census.coming.iter().filter(|row| fast && !matches!(row.instance, Instance::Planned { .. }));
+    let coming = census
+        .coming
+        .iter()
+        .filter(|row| fast && !matches!(row.instance, Instance::Planned { .. }));
     let mut due = None;
     for row in census.warm.iter().chain(coming).take(need) {
         let attempt_at = row.registration_attempt.as_ref().map(|attempt| attempt.next_at);
         if !passed(attempt_at, now) {
             due = earlier(due, attempt_at);
         } else if !world.is_flying(&Flight::Registration(row.name.clone())) {
-            actions.push(Action::Mint { runner: row.name.clone(), scope: scope.clone(), set: *set });
+            actions.push(Action::Mint {
+                runner: row.name.clone(),
+                scope: scope.clone(),
+                set: *set,
+            });
         }
     }
     due
@@ -209,7 +234,11 @@ fn spawn(
     for _ in 0..count {
         let runner = RunnerName::compose(&of.name, world.controller(), ids.suffix());
         if world.runner(&runner).is_none() {
-            actions.push(Action::Spawn { runner, backend: of.backend.clone(), mark: of.mark.clone() });
+            actions.push(Action::Spawn {
+                runner,
+                backend: of.backend.clone(),
+                mark: of.mark.clone(),
+            });
         }
     }
     None
@@ -255,5 +284,9 @@ fn retire_all(census: &Census<'_>, reason: &Reason, actions: &mut Vec<Action>) {
 
 /// What a pool's creation troubles are remembered under.
 pub(super) fn creation_key(of: &PoolSpec) -> TroubleKey {
-    TroubleKey::Creation { pool: of.name.clone(), backend: of.backend.clone(), mark: of.mark.clone() }
+    TroubleKey::Creation {
+        pool: of.name.clone(),
+        backend: of.backend.clone(),
+        mark: of.mark.clone(),
+    }
 }

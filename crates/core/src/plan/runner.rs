@@ -11,7 +11,8 @@ use super::{
 use crate::{
     effect::RegistrationCall,
     model::{
-        Deadlines, Instance, PoolSpec, Proof, Reason, Registration, Runner, ScaleSetTrack, ScopeName, Spec, later,
+        Deadlines, Instance, PoolSpec, Proof, Reason, Registration, Runner, ScaleSetTrack,
+        ScopeName, Spec, later,
     },
     world::{Action, Pool, World},
 };
@@ -101,7 +102,10 @@ impl Step<'_> {
     fn registration(&mut self, instance_flies: bool) {
         let usable = matches!(
             self.row.instance,
-            Instance::Planned { .. } | Instance::Creating { .. } | Instance::Booting { .. } | Instance::Ready { .. }
+            Instance::Planned { .. }
+                | Instance::Creating { .. }
+                | Instance::Booting { .. }
+                | Instance::Ready { .. }
         );
         match self.row.registration {
             Registration::None | Registration::Gone { .. } => {}
@@ -127,7 +131,9 @@ impl Step<'_> {
             Registration::HandedOver { since, .. } => {
                 if self.retires() {
                     self.deregister(Proof::Removal);
-                } else if self.world.is_suspect(&self.row.name) || self.over(since, self.deadlines.starting) {
+                } else if self.world.is_suspect(&self.row.name)
+                    || self.over(since, self.deadlines.starting)
+                {
                     self.ask(RegistrationCall::Find);
                 }
             }
@@ -172,7 +178,8 @@ impl Step<'_> {
         if let ScaleSetTrack::Present { id, scope, .. } = &self.pool.state.scale_set
             && !self.world.is_stopping()
         {
-            let mint = Action::Mint { runner: self.row.name.clone(), scope: scope.clone(), set: *id };
+            let mint =
+                Action::Mint { runner: self.row.name.clone(), scope: scope.clone(), set: *id };
             self.actions.push(mint);
         }
     }
@@ -211,7 +218,11 @@ impl Step<'_> {
             Instance::Planned { .. } => self.planned(room),
             Instance::Creating { since } => {
                 if self.over(since, self.deadlines.creating) {
-                    if self.retires() { self.destroy(false) } else { self.fail(Reason::CreateTimeout) }
+                    if self.retires() {
+                        self.destroy(false)
+                    } else {
+                        self.fail(Reason::CreateTimeout)
+                    }
                 } else {
                     // The call was not answered, or by another life of the daemon: a look by name settles it.
                     self.inspect();
@@ -244,7 +255,8 @@ impl Step<'_> {
                     self.destroy(false);
                 } else if !self.row.registration.may_exist() && !self.retires() {
                     // GitHub let go of it, and it can never get a second registration.
-                    let reason = if self.row.had_job { Reason::JobDone } else { Reason::IdleRemoved };
+                    let reason =
+                        if self.row.had_job { Reason::JobDone } else { Reason::IdleRemoved };
                     self.retire(reason);
                 } else if self.world.is_suspect(&self.row.name) {
                     self.inspect();
@@ -269,9 +281,11 @@ impl Step<'_> {
         if of.backend != self.row.backend || self.is_outdated() {
             return self.retire(Reason::ImageReplaced);
         }
-        let listed = self.world.backend(&of.backend).is_some_and(|backend| backend.listed_at.is_some());
+        let listed =
+            self.world.backend(&of.backend).is_some_and(|backend| backend.listed_at.is_some());
         if listed && !self.world.is_stopping() && room.take(&of.backend) {
-            self.actions.push(Action::Create { runner: self.row.name.clone(), spec: of.instance.clone() });
+            self.actions
+                .push(Action::Create { runner: self.row.name.clone(), spec: of.instance.clone() });
         }
     }
 

@@ -46,12 +46,16 @@ pub(super) fn plan(
     }
     let scope = &of.scope;
     match &pool.state.scale_set {
-        ScaleSetTrack::Unknown | ScaleSetTrack::Creating { .. } => find_or_make(world, pool, of, actions),
+        ScaleSetTrack::Unknown | ScaleSetTrack::Creating { .. } => {
+            find_or_make(world, pool, of, actions)
+        }
         ScaleSetTrack::Deleting { id, .. } => {
             // A deletion that was begun before the pool was wanted again is ended first.
             call(world, pool, scope, ScaleSetCall::Delete(*id), actions);
         }
-        ScaleSetTrack::Present { scope: made_in, name, .. } if made_in != scope || *name != of.scale_set => {
+        ScaleSetTrack::Present { scope: made_in, name, .. }
+            if made_in != scope || *name != of.scale_set =>
+        {
             if pool.state.session == SessionTrack::None && pool.runners.is_empty() {
                 actions.push(Action::LeaveSet(pool.state.name.clone()));
             } else {
@@ -62,11 +66,19 @@ pub(super) fn plan(
             let wanted = of.all_labels();
             let refused = pool.labels_refused.as_ref() == Some(&wanted);
             if !refused && !crate::world::same_labels(&wanted, labels) {
-                let update = ScaleSetCall::Update { id: *id, group: *group, name: name.clone(), labels: wanted };
+                let update = ScaleSetCall::Update {
+                    id: *id,
+                    group: *group,
+                    name: name.clone(),
+                    labels: wanted,
+                };
                 call(world, pool, scope, update, actions);
             } else {
                 let capacity = advertised_capacity(world, spec, pool, of, limits, census, now);
-                due = earlier(due, converse(world, spec, pool, of, census, capacity, demand, now, actions));
+                due = earlier(
+                    due,
+                    converse(world, spec, pool, of, census, capacity, demand, now, actions),
+                );
             }
         }
     }
@@ -80,7 +92,12 @@ fn find_or_make(world: &World, pool: &Pool, of: &PoolSpec, actions: &mut Vec<Act
     if let Some((record, made)) = &pool.found {
         let unused = record.statistics.is_some_and(|statistics| statistics.registered == 0);
         if *made || (of.adopt && unused) {
-            let take = Action::Take { pool: name.clone(), scope: scope.clone(), record: record.clone(), made: *made };
+            let take = Action::Take {
+                pool: name.clone(),
+                scope: scope.clone(),
+                record: record.clone(),
+                made: *made,
+            };
             return actions.push(take);
         }
         let why = if of.adopt {
@@ -144,7 +161,12 @@ fn converse(
             return None;
         }
         SessionTrack::Closing { id, .. } => {
-            let close = Action::CloseSession { pool: name.clone(), scope: scope.clone(), set, session: id.clone() };
+            let close = Action::CloseSession {
+                pool: name.clone(),
+                scope: scope.clone(),
+                set,
+                session: id.clone(),
+            };
             if !world.is_flying(&Flight::ScaleSet(name.clone())) {
                 actions.push(close);
             }
@@ -191,7 +213,12 @@ fn acknowledge(
     let name = &pool.state.name;
     for message in &pool.state.unacknowledged {
         if !world.is_flying(&Flight::Acknowledge(name.clone(), *message)) {
-            actions.push(Action::Acknowledge { pool: name.clone(), scope: scope.clone(), set, message: *message });
+            actions.push(Action::Acknowledge {
+                pool: name.clone(),
+                scope: scope.clone(),
+                set,
+                message: *message,
+            });
         }
     }
     None
@@ -237,7 +264,12 @@ fn refresh_due(pool: &Pool, demand: Demand, now: Timestamp, due: &mut Option<Tim
     earlier(oldest_end, differs).is_some_and(|since| reached(later(since, DIFFERENCE_MAX).max(gap)))
 }
 
-fn note_difference(pool: &Pool, demand: Demand, now: Timestamp, actions: &mut Vec<Action>) -> Option<Timestamp> {
+fn note_difference(
+    pool: &Pool,
+    demand: Demand,
+    now: Timestamp,
+    actions: &mut Vec<Action>,
+) -> Option<Timestamp> {
     let since = match (demand.differs(), pool.differs_since) {
         (true, None) => Some(now),
         (false, Some(_)) => None,
@@ -273,7 +305,9 @@ pub(super) fn plan_leaving(
             }
         }
         ScaleSetTrack::Deleting { id, .. } => {
-            if let Some(scope) = world.scope_of(pool.state.name.as_str()).or_else(|| of.map(|of| of.scope.clone())) {
+            if let Some(scope) =
+                world.scope_of(pool.state.name.as_str()).or_else(|| of.map(|of| of.scope.clone()))
+            {
                 call(world, pool, &scope, ScaleSetCall::Delete(*id), actions);
             }
         }
@@ -309,12 +343,23 @@ fn close_session(
         return Some(until);
     }
     if !world.is_flying(&Flight::ScaleSet(name.clone())) {
-        actions.push(Action::CloseSession { pool: name.clone(), scope, set, session: session.clone() });
+        actions.push(Action::CloseSession {
+            pool: name.clone(),
+            scope,
+            set,
+            session: session.clone(),
+        });
     }
     None
 }
 
-fn call(world: &World, pool: &Pool, scope: &ScopeName, call: ScaleSetCall, actions: &mut Vec<Action>) {
+fn call(
+    world: &World,
+    pool: &Pool,
+    scope: &ScopeName,
+    call: ScaleSetCall,
+    actions: &mut Vec<Action>,
+) {
     let name = &pool.state.name;
     if !world.is_flying(&Flight::ScaleSet(name.clone())) {
         actions.push(Action::CallSet { pool: name.clone(), scope: scope.clone(), call });
@@ -322,7 +367,12 @@ fn call(world: &World, pool: &Pool, scope: &ScopeName, call: ScaleSetCall, actio
 }
 
 /// Until when the pool's own trouble with GitHub, or its credential's, is waited out.
-fn waits_until(world: &World, pool: &Pool, of: Option<&PoolSpec>, now: Timestamp) -> Option<Timestamp> {
+fn waits_until(
+    world: &World,
+    pool: &Pool,
+    of: Option<&PoolSpec>,
+    now: Timestamp,
+) -> Option<Timestamp> {
     let own = world
         .trouble(&TroubleKey::ScaleSet { pool: pool.state.name.clone() })
         .map(|trouble| trouble.next_attempt_at)

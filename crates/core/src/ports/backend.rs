@@ -138,10 +138,16 @@ pub trait Backend: Send + Sync {
     fn list(&self) -> BoxFuture<'_, Result<Vec<InstanceRecord>, BackendError>>;
 
     /// One instance of this controller, by name.
-    fn inspect<'a>(&'a self, runner: &'a RunnerName) -> BoxFuture<'a, Result<Option<InstanceRecord>, BackendError>>;
+    fn inspect<'a>(
+        &'a self,
+        runner: &'a RunnerName,
+    ) -> BoxFuture<'a, Result<Option<InstanceRecord>, BackendError>>;
 
     /// Makes an instance and starts its waiter. One that exists already by that name and bears our tag is returned.
-    fn create<'a>(&'a self, request: CreateRequest<'a>) -> BoxFuture<'a, Result<Created, BackendError>>;
+    fn create<'a>(
+        &'a self,
+        request: CreateRequest<'a>,
+    ) -> BoxFuture<'a, Result<Created, BackendError>>;
 
     /// Delivers a JIT configuration to the instance's waiter. Once at most, by the planner's care.
     fn hand_over<'a>(
@@ -152,14 +158,25 @@ pub trait Backend: Send + Sync {
     ) -> BoxFuture<'a, Result<(), BackendError>>;
 
     /// Destroys an instance and all that belongs to it; absent is success.
-    fn destroy<'a>(&'a self, runner: &'a RunnerName, force: bool) -> BoxFuture<'a, Result<(), BackendError>>;
+    fn destroy<'a>(
+        &'a self,
+        runner: &'a RunnerName,
+        force: bool,
+    ) -> BoxFuture<'a, Result<(), BackendError>>;
 
     /// Follows what happens to this controller's instances until the stream breaks, which is the error. Calls `began`
     /// once it follows. May miss anything: a list follows each break.
-    fn watch<'a>(&'a self, began: &'a (dyn Fn() + Send + Sync), sink: WatchSink<'a>) -> BoxFuture<'a, BackendError>;
+    fn watch<'a>(
+        &'a self,
+        began: &'a (dyn Fn() + Send + Sync),
+        sink: WatchSink<'a>,
+    ) -> BoxFuture<'a, BackendError>;
 
     /// The last lines of an instance's output, at most 200, each cut to 500 characters.
-    fn console<'a>(&'a self, runner: &'a RunnerName) -> BoxFuture<'a, Result<Vec<String>, BackendError>>;
+    fn console<'a>(
+        &'a self,
+        runner: &'a RunnerName,
+    ) -> BoxFuture<'a, Result<Vec<String>, BackendError>>;
 
     /// Tries the engine and what the instances need (image, runtime, network) for real.
     fn check<'a>(&'a self, spec: &'a InstanceSpec) -> BoxFuture<'a, Vec<Finding>>;

@@ -7,7 +7,10 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
 use super::{BoxFuture, Finding};
-use crate::model::{Message, MessageId, RegistrationId, RunnerGroupId, RunnerName, ScaleSetId, SessionId, Statistics};
+use crate::model::{
+    Message, MessageId, RegistrationId, RunnerGroupId, RunnerName, ScaleSetId, SessionId,
+    Statistics,
+};
 
 /// A JIT configuration: until it is used it lets anyone be that runner. Lives in memory only, and never prints.
 #[derive(Clone)]
@@ -176,7 +179,11 @@ pub trait Forge: Send + Sync {
     ) -> BoxFuture<'a, Result<Session, ForgeError>>;
 
     /// Closes a session; absent is success.
-    fn close_session<'a>(&'a self, set: ScaleSetId, session: &'a SessionId) -> BoxFuture<'a, Result<(), ForgeError>>;
+    fn close_session<'a>(
+        &'a self,
+        set: ScaleSetId,
+        session: &'a SessionId,
+    ) -> BoxFuture<'a, Result<(), ForgeError>>;
 
     /// Waits for the next message after `cursor`, about 50 seconds; `None`: nothing came. The set's session must
     /// have been opened or refreshed through this forge. An expired queue token is renewed within the call.
@@ -188,17 +195,32 @@ pub trait Forge: Send + Sync {
     ) -> BoxFuture<'_, Result<Option<Message>, ForgeError>>;
 
     /// Deletes a message; absent is success.
-    fn acknowledge(&self, set: ScaleSetId, message: MessageId) -> BoxFuture<'_, Result<(), ForgeError>>;
+    fn acknowledge(
+        &self,
+        set: ScaleSetId,
+        message: MessageId,
+    ) -> BoxFuture<'_, Result<(), ForgeError>>;
 
     /// Acquires jobs; returns the request ids that were won. A server that assigns by itself (404) wins none.
-    fn acquire<'a>(&'a self, set: ScaleSetId, requests: &'a [i64]) -> BoxFuture<'a, Result<Vec<i64>, ForgeError>>;
+    fn acquire<'a>(
+        &'a self,
+        set: ScaleSetId,
+        requests: &'a [i64],
+    ) -> BoxFuture<'a, Result<Vec<i64>, ForgeError>>;
 
     /// Makes a registration in the set. A name that is taken, by a retry whose first answer was lost, is removed and
     /// made anew within the call where it is of the same set; else it is [`ForgeErrorKind::Conflict`].
-    fn mint<'a>(&'a self, set: ScaleSetId, runner: &'a RunnerName) -> BoxFuture<'a, Result<Minted, ForgeError>>;
+    fn mint<'a>(
+        &'a self,
+        set: ScaleSetId,
+        runner: &'a RunnerName,
+    ) -> BoxFuture<'a, Result<Minted, ForgeError>>;
 
     /// Looks a runner up by name.
-    fn find_runner<'a>(&'a self, runner: &'a RunnerName) -> BoxFuture<'a, Result<Option<RunnerRecord>, ForgeError>>;
+    fn find_runner<'a>(
+        &'a self,
+        runner: &'a RunnerName,
+    ) -> BoxFuture<'a, Result<Option<RunnerRecord>, ForgeError>>;
 
     /// Removes a registration: `true` where it was removed, `false` where GitHub did not know it.
     fn remove_runner(&self, id: RegistrationId) -> BoxFuture<'_, Result<bool, ForgeError>>;

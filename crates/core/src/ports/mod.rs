@@ -9,12 +9,13 @@ mod transport;
 use std::{future::Future, pin::Pin};
 
 pub use backend::{
-    Backend, BackendError, BackendErrorKind, Capabilities, CreateRequest, Created, Finding, HandOver, InstanceEvent,
-    InstanceRecord, InstanceStatus, WatchSink,
+    Backend, BackendError, BackendErrorKind, Capabilities, CreateRequest, Created, Finding,
+    HandOver, InstanceEvent, InstanceRecord, InstanceStatus, WatchSink,
 };
 pub use clock::{Clock, EventSink, Ids};
 pub use forge::{
-    Forge, ForgeError, ForgeErrorKind, JitConfig, Minted, Permission, RateLimit, RunnerRecord, ScaleSetRecord, Session,
+    Forge, ForgeError, ForgeErrorKind, JitConfig, Minted, Permission, RateLimit, RunnerRecord,
+    ScaleSetRecord, Session,
 };
 pub use store::{Batch, JobKey, Store, StoreError, StoreErrorKind, Stored};
 pub use transport::{Transport, TransportError};

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{ControllerId, Job, JobId, PoolName, PoolState, Runner, RunnerName, Trouble, TroubleKey};
+use crate::model::{
+    ControllerId, Job, JobId, PoolName, PoolState, Runner, RunnerName, Trouble, TroubleKey,
+};
 
 /// A job's key: its pool and GitHub's id.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -35,7 +37,10 @@ impl Batch {
     /// Whether there is nothing to commit. The clock alone is no reason for a commit.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.runners.is_empty() && self.pools.is_empty() && self.jobs.is_empty() && self.troubles.is_empty()
+        self.runners.is_empty()
+            && self.pools.is_empty()
+            && self.jobs.is_empty()
+            && self.troubles.is_empty()
     }
 }
 

@@ -40,5 +40,8 @@ pub trait Transport: Send + Sync {
     ///
     /// # Errors
     /// Where no whole response came.
-    fn send(&self, request: http::Request<Bytes>) -> BoxFuture<'_, Result<http::Response<Bytes>, TransportError>>;
+    fn send(
+        &self,
+        request: http::Request<Bytes>,
+    ) -> BoxFuture<'_, Result<http::Response<Bytes>, TransportError>>;
 }

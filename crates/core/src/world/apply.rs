@@ -5,7 +5,9 @@ use jiff::{SignedDuration, Timestamp};
 use super::World;
 use crate::{
     effect::{Command, Flight, InstanceCall, Outcome},
-    model::{BackendName, EventKind, PoolName, Reason, RunnerName, ScopeName, Sign, Trouble, TroubleKey},
+    model::{
+        BackendName, EventKind, PoolName, Reason, RunnerName, ScopeName, Sign, Trouble, TroubleKey,
+    },
     ports::{BackendError, ForgeError, ForgeErrorKind},
 };
 
@@ -130,27 +132,41 @@ impl World {
         }
     }
 
-    pub(super) fn backend_trouble(&mut self, backend: &BackendName, error: &BackendError, now: Timestamp) {
+    pub(super) fn backend_trouble(
+        &mut self,
+        backend: &BackendName,
+        error: &BackendError,
+        now: Timestamp,
+    ) {
         let key = TroubleKey::Backend { backend: backend.clone() };
-        let trouble = Trouble::after(self.troubles.get(&key), BACKEND_WAIT, &error.to_string(), now);
+        let trouble =
+            Trouble::after(self.troubles.get(&key), BACKEND_WAIT, &error.to_string(), now);
         self.set_trouble(key, Some(trouble), now);
     }
 
     /// What a failed call on GitHub says of the credential as a whole.
-    pub(super) fn credential_trouble(&mut self, scope: &ScopeName, error: &ForgeError, now: Timestamp) {
+    pub(super) fn credential_trouble(
+        &mut self,
+        scope: &ScopeName,
+        error: &ForgeError,
+        now: Timestamp,
+    ) {
         let key = TroubleKey::Credential { scope: scope.clone() };
-        let trouble = Trouble::after(self.troubles.get(&key), CREDENTIAL_WAIT, &error.to_string(), now);
+        let trouble =
+            Trouble::after(self.troubles.get(&key), CREDENTIAL_WAIT, &error.to_string(), now);
         match &error.kind {
             ForgeErrorKind::RateLimited(until) => {
                 let until = (*until).max(now);
                 // Many calls meet one limit: it is told once.
-                let known = self.troubles.get(&key).is_some_and(|known| known.next_attempt_at >= until);
+                let known =
+                    self.troubles.get(&key).is_some_and(|known| known.next_attempt_at >= until);
                 if !known {
                     self.set_trouble(key, Some(trouble.until(until)), now);
                 }
             }
             ForgeErrorKind::Unauthorized | ForgeErrorKind::NotAllowed(_) => {
-                let waits = self.troubles.get(&key).is_some_and(|known| known.next_attempt_at > now);
+                let waits =
+                    self.troubles.get(&key).is_some_and(|known| known.next_attempt_at > now);
                 if !waits {
                     self.set_trouble(key, Some(trouble), now);
                 }

@@ -6,8 +6,8 @@ use super::{Finished, World};
 use crate::{
     effect::{InstanceCall, InstanceOutcome},
     model::{
-        Attempt, EventKind, Exit, Instance, JobId, Proof, Reason, Registration, Runner, RunnerName, Sign, Trouble,
-        TroubleKey,
+        Attempt, EventKind, Exit, Instance, JobId, Proof, Reason, Registration, Runner, RunnerName,
+        Sign, Trouble, TroubleKey,
     },
     ports::{BackendError, BackendErrorKind, InstanceRecord, InstanceStatus},
 };
@@ -48,23 +48,39 @@ impl World {
                 }
                 let runner = runner.instance_gone(now);
                 // Without an instance nobody can be the runner any more.
-                let runner =
-                    if runner.registration.serves() { runner.deregistering(Proof::Removal, now) } else { runner };
+                let runner = if runner.registration.serves() {
+                    runner.deregistering(Proof::Removal, now)
+                } else {
+                    runner
+                };
                 self.put(runner, now);
             }
             InstanceOutcome::Failed(error) => self.apply_instance_failed(runner, call, &error, now),
         }
     }
 
-    fn apply_instance_failed(&mut self, runner: Runner, call: &InstanceCall, error: &BackendError, now: Timestamp) {
+    fn apply_instance_failed(
+        &mut self,
+        runner: Runner,
+        call: &InstanceCall,
+        error: &BackendError,
+        now: Timestamp,
+    ) {
         match call {
             // The call may have had its effect: a look by name settles it, never a second create.
-            InstanceCall::Create(_) if error.kind == BackendErrorKind::Unknown => self.retry_instance(runner, error, now),
+            InstanceCall::Create(_) if error.kind == BackendErrorKind::Unknown => {
+                self.retry_instance(runner, error, now)
+            }
             // Nothing is wrong with the pool: the backend's own trouble holds creation up until a list works.
             InstanceCall::Create(_) if error.kind == BackendErrorKind::Unreachable => {
                 let backend = runner.backend.clone();
                 let reason = Reason::CreateFailed { error: error.to_string() };
-                self.retire(runner.instance_gone(now).deregistering(Proof::Removal, now), reason, false, now);
+                self.retire(
+                    runner.instance_gone(now).deregistering(Proof::Removal, now),
+                    reason,
+                    false,
+                    now,
+                );
                 if let Some(view) = self.backends.get_mut(&backend) {
                     view.list_due = true;
                 }
@@ -77,21 +93,32 @@ impl World {
             }
             // The bytes may have arrived: GitHub is asked before the instance goes.
             InstanceCall::HandOver(_) => {
-                if matches!(runner.registration, Registration::HandingOver { .. } | Registration::HandedOver { .. }) {
+                if matches!(
+                    runner.registration,
+                    Registration::HandingOver { .. } | Registration::HandedOver { .. }
+                ) {
                     let runner = runner.deregistering(Proof::Removal, now);
                     self.fail(runner, Reason::HandOverFailed { error: error.to_string() }, now);
                 }
             }
-            InstanceCall::Inspect | InstanceCall::Destroy { .. } => self.retry_instance(runner, error, now),
+            InstanceCall::Inspect | InstanceCall::Destroy { .. } => {
+                self.retry_instance(runner, error, now)
+            }
         }
     }
 
     fn retry_instance(&mut self, mut runner: Runner, error: &BackendError, now: Timestamp) {
-        runner.instance_attempt = Some(Attempt::after(runner.instance_attempt.as_ref(), &error.to_string(), now));
+        runner.instance_attempt =
+            Some(Attempt::after(runner.instance_attempt.as_ref(), &error.to_string(), now));
         self.put(runner, now);
     }
 
-    fn apply_inspected(&mut self, mut runner: Runner, record: Option<InstanceRecord>, now: Timestamp) {
+    fn apply_inspected(
+        &mut self,
+        mut runner: Runner,
+        record: Option<InstanceRecord>,
+        now: Timestamp,
+    ) {
         self.suspects.remove(&runner.name);
         if let Some(record) = record {
             runner.instance_attempt = None;
@@ -102,13 +129,21 @@ impl World {
             // Not there yet, or never: asked again until the deadline.
             Instance::Creating { .. } => {
                 let error = "the engine does not show it";
-                runner.instance_attempt = Some(Attempt::after(runner.instance_attempt.as_ref(), error, now));
+                runner.instance_attempt =
+                    Some(Attempt::after(runner.instance_attempt.as_ref(), error, now));
                 self.put(runner, now);
             }
             Instance::Booting { .. } | Instance::Ready { .. } | Instance::Spent { .. } => {
-                self.end(runner.instance_gone(now), Exit::default(), Some(Reason::InstanceLost), now);
+                self.end(
+                    runner.instance_gone(now),
+                    Exit::default(),
+                    Some(Reason::InstanceLost),
+                    now,
+                );
             }
-            Instance::Ended { .. } | Instance::Removing { .. } => self.put(runner.instance_gone(now), now),
+            Instance::Ended { .. } | Instance::Removing { .. } => {
+                self.put(runner.instance_gone(now), now)
+            }
             Instance::Planned { .. } | Instance::Gone { .. } => {}
         }
     }
@@ -156,7 +191,10 @@ impl World {
 
     pub(super) fn apply_ended(&mut self, name: &RunnerName, exit: Exit, now: Timestamp) {
         // What the runner said last may not have been told line by line: the daemon was away, or the stream broke.
-        if exit.last_output.iter().any(|line| matches!(Sign::read(line), Some(Sign::JobStarted | Sign::JobCompleted)))
+        if exit
+            .last_output
+            .iter()
+            .any(|line| matches!(Sign::read(line), Some(Sign::JobStarted | Sign::JobCompleted)))
             && let Some(runner) = self.runner(name).cloned()
         {
             self.found_busy(runner, None, now);
@@ -194,14 +232,19 @@ impl World {
         // GitHub itself removes the registration of a runner that had its job; any other is ours to remove.
         let proof = if runner.had_job { Proof::Absence } else { Proof::Removal };
         let runner = runner.deregistering(proof, now);
-        if wanted || !reason.is_failure() { self.retire(runner, reason, false, now) } else { self.fail(runner, reason, now) }
+        if wanted || !reason.is_failure() {
+            self.retire(runner, reason, false, now)
+        } else {
+            self.fail(runner, reason, now)
+        }
     }
 
     fn finish(&mut self, name: &RunnerName, job: Option<JobId>, now: Timestamp) {
         if let Some(pool) = self.pools.get_mut(name.pool_str()) {
-            let completed = job.as_ref().and_then(|job| pool.jobs.get(job)).is_some_and(|job| {
-                matches!(job.state, crate::model::JobState::Completed { .. })
-            });
+            let completed = job
+                .as_ref()
+                .and_then(|job| pool.jobs.get(job))
+                .is_some_and(|job| matches!(job.state, crate::model::JobState::Completed { .. }));
             if !completed {
                 pool.finished.insert(name.clone(), Finished { at: now, job });
             }
@@ -217,7 +260,8 @@ impl World {
             mark: runner.mark.clone(),
         };
         let known = self.troubles.get(&key);
-        let news = runner.retiring.is_none() && known.is_none_or(|known| runner.created_at >= known.last_at);
+        let news = runner.retiring.is_none()
+            && known.is_none_or(|known| runner.created_at >= known.last_at);
         if news {
             let trouble = Trouble::after(known, CREATION_WAIT, &reason.to_string(), now);
             if trouble.failures == crate::model::FAILURES_TO_PAUSE {

@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use super::{Pool, World, apply_registration::OWN_REMOVAL};
 use crate::{
     model::{
-        BackendName, Instance, PoolName, PoolState, Proof, Registration, RegistrationId, Runner, RunnerName, ScopeName,
-        TroubleKey,
+        BackendName, Instance, PoolName, PoolState, Proof, Registration, RegistrationId, Runner,
+        RunnerName, ScopeName, TroubleKey,
     },
     ports::{BackendError, ForgeError, InstanceRecord, InstanceStatus, RunnerRecord},
 };
@@ -36,7 +36,8 @@ impl World {
         self.set_trouble(TroubleKey::Backend { backend: backend.clone() }, None, now);
         let mut records: BTreeMap<RunnerName, InstanceRecord> =
             records.into_iter().map(|record| (record.runner.clone(), record)).collect();
-        let rows: Vec<Runner> = self.runners().filter(|runner| runner.backend == *backend).cloned().collect();
+        let rows: Vec<Runner> =
+            self.runners().filter(|runner| runner.backend == *backend).cloned().collect();
         for runner in rows {
             match records.remove(&runner.name) {
                 // The row of an orphan registration, or of an instance thought gone: it is there after all.
@@ -72,7 +73,10 @@ impl World {
             self.changes.pools.insert(pool.clone());
             Pool::new(PoolState::new(pool))
         });
-        self.odd(format!("{} bears our tag and the store does not know it: it is removed", orphan.name), now);
+        self.odd(
+            format!("{} bears our tag and the store does not know it: it is removed", orphan.name),
+            now,
+        );
         self.put(orphan, now);
     }
 
@@ -105,12 +109,19 @@ impl World {
                 ours.insert(name, record);
             }
         }
-        let pools: Vec<PoolName> =
-            self.pools.keys().filter(|pool| self.scope_of(pool.as_str()).as_ref() == Some(scope)).cloned().collect();
+        let pools: Vec<PoolName> = self
+            .pools
+            .keys()
+            .filter(|pool| self.scope_of(pool.as_str()).as_ref() == Some(scope))
+            .cloned()
+            .collect();
         for pool in &pools {
             self.touch(pool.as_str());
-            let rows: Vec<Runner> =
-                self.pools.get(pool).map(|pool| pool.runners.values().cloned().collect()).unwrap_or_default();
+            let rows: Vec<Runner> = self
+                .pools
+                .get(pool)
+                .map(|pool| pool.runners.values().cloned().collect())
+                .unwrap_or_default();
             for runner in rows {
                 let record = ours.remove(&runner.name);
                 self.apply_registration_record(runner, record, began_at, now);
@@ -136,13 +147,17 @@ impl World {
     ) {
         let before = runner.registration.since().is_some_and(|since| since < began_at);
         match (&runner.registration, record) {
-            (Registration::Removing { .. }, None) if before => self.put(runner.registration_gone(now), now),
+            (Registration::Removing { .. }, None) if before => {
+                self.put(runner.registration_gone(now), now)
+            }
             (Registration::Removing { since, proof: Proof::Absence, .. }, Some(record))
                 if began_at.duration_since(*since) >= OWN_REMOVAL =>
             {
                 self.remove_by(runner, record.id, now);
             }
-            (Registration::InDoubt { .. }, record) if before => self.apply_found(runner, record, now),
+            (Registration::InDoubt { .. }, record) if before => {
+                self.apply_found(runner, record, now)
+            }
             (Registration::Online { .. } | Registration::HandedOver { .. }, None) if before => {
                 self.suspects.insert(runner.name);
             }
@@ -156,7 +171,8 @@ impl World {
     }
 
     fn remove_by(&mut self, mut runner: Runner, id: RegistrationId, now: Timestamp) {
-        runner.registration = Registration::Removing { since: now, id: Some(id), proof: Proof::Removal };
+        runner.registration =
+            Registration::Removing { since: now, id: Some(id), proof: Proof::Removal };
         self.put(runner, now);
     }
 }

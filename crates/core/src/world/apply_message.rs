@@ -5,7 +5,9 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::World;
-use crate::model::{EventKind, Job, JobEntry, JobEntryKind, JobState, Message, MessageId, PoolName, RunnerName};
+use crate::model::{
+    EventKind, Job, JobEntry, JobEntryKind, JobState, Message, MessageId, PoolName, RunnerName,
+};
 
 /// How long a completed job is kept, to explain it.
 const COMPLETED_KEPT: SignedDuration = SignedDuration::from_hours(1);
@@ -37,7 +39,14 @@ impl World {
         self.prune_jobs(name, now);
     }
 
-    fn apply_entry(&mut self, name: &PoolName, entry: JobEntry, message: MessageId, replay: bool, now: Timestamp) {
+    fn apply_entry(
+        &mut self,
+        name: &PoolName,
+        entry: JobEntry,
+        message: MessageId,
+        replay: bool,
+        now: Timestamp,
+    ) {
         let Some(pool) = self.pools.get(name) else {
             return;
         };
@@ -103,7 +112,9 @@ impl World {
 
     fn prune_jobs(&mut self, name: &PoolName, now: Timestamp) {
         let before = crate::model::later(now, -COMPLETED_KEPT);
-        while let Some(id) = self.pools.get_mut(name).and_then(|pool| pool.prune_job(before, COMPLETED_MAX)) {
+        while let Some(id) =
+            self.pools.get_mut(name).and_then(|pool| pool.prune_job(before, COMPLETED_MAX))
+        {
             self.changes.jobs.insert(Self::job_key(name, &id));
         }
     }
@@ -112,13 +123,17 @@ impl World {
 /// A job moves forward only; the one way back is GitHub's own: completed without a runner, and assigned again (F15).
 fn next_state(before: Option<&JobState>, entry: &JobEntryKind, now: Timestamp) -> Option<JobState> {
     match (entry, before) {
-        (JobEntryKind::Available, None | Some(JobState::Completed { .. })) => Some(JobState::Available { since: now }),
-        (JobEntryKind::Assigned, None | Some(JobState::Available { .. } | JobState::Completed { .. })) => {
-            Some(JobState::Assigned { since: now })
+        (JobEntryKind::Available, None | Some(JobState::Completed { .. })) => {
+            Some(JobState::Available { since: now })
         }
-        (JobEntryKind::Started { runner }, None | Some(JobState::Available { .. } | JobState::Assigned { .. })) => {
-            Some(JobState::Started { since: now, runner: runner.as_str().into() })
-        }
+        (
+            JobEntryKind::Assigned,
+            None | Some(JobState::Available { .. } | JobState::Completed { .. }),
+        ) => Some(JobState::Assigned { since: now }),
+        (
+            JobEntryKind::Started { runner },
+            None | Some(JobState::Available { .. } | JobState::Assigned { .. }),
+        ) => Some(JobState::Started { since: now, runner: runner.as_str().into() }),
         (JobEntryKind::Completed { result, runner }, before)
             if !matches!(before, Some(JobState::Completed { .. })) =>
         {
@@ -127,7 +142,11 @@ fn next_state(before: Option<&JobState>, entry: &JobEntryKind, now: Timestamp) -
                 Some(JobState::Started { runner, .. }) => Some(runner.clone()),
                 _ => None,
             };
-            Some(JobState::Completed { since: now, result: result.as_str().into(), runner: told.or(known) })
+            Some(JobState::Completed {
+                since: now,
+                result: result.as_str().into(),
+                runner: told.or(known),
+            })
         }
         _ => None,
     }

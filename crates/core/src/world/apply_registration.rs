@@ -38,16 +38,24 @@ impl World {
                 Err(error) => {
                     self.odd(error.to_string(), now);
                     let mut runner = runner;
-                    if !matches!(runner.registration, Registration::Busy { .. } | Registration::Online { .. }) {
-                        runner.registration =
-                            Registration::Removing { since: now, id: Some(id), proof: Proof::Removal };
+                    if !matches!(
+                        runner.registration,
+                        Registration::Busy { .. } | Registration::Online { .. }
+                    ) {
+                        runner.registration = Registration::Removing {
+                            since: now,
+                            id: Some(id),
+                            proof: Proof::Removal,
+                        };
                         self.put(runner, now);
                     }
                 }
             },
             RegistrationOutcome::Found(record) => self.apply_found(runner, record, now),
             RegistrationOutcome::Removed { .. } => self.apply_removed(runner, now),
-            RegistrationOutcome::Failed(error) => self.apply_registration_failed(runner, call, &error, now),
+            RegistrationOutcome::Failed(error) => {
+                self.apply_registration_failed(runner, call, &error, now)
+            }
         }
     }
 
@@ -61,7 +69,12 @@ impl World {
     }
 
     /// What a look by name tells.
-    pub(super) fn apply_found(&mut self, mut runner: Runner, record: Option<RunnerRecord>, now: Timestamp) {
+    pub(super) fn apply_found(
+        &mut self,
+        mut runner: Runner,
+        record: Option<RunnerRecord>,
+        now: Timestamp,
+    ) {
         let was_suspect = self.suspects.remove(&runner.name);
         runner.registration_attempt = None;
         let Some(record) = record else {
@@ -69,17 +82,25 @@ impl World {
                 // A busy runner's absence proves nothing while its process may live.
                 Registration::Busy { .. } if runner.instance.may_live() => self.put(runner, now),
                 Registration::HandedOver { .. } | Registration::Online { .. } => {
-                    let reason = if runner.online_since.is_some() { Reason::IdleRemoved } else { Reason::StartTimeout };
+                    let reason = if runner.online_since.is_some() {
+                        Reason::IdleRemoved
+                    } else {
+                        Reason::StartTimeout
+                    };
                     self.retire(runner.registration_gone(now), reason, false, now);
                 }
-                Registration::HandingOver { .. } | Registration::Held { .. } | Registration::Minting { .. } => {
+                Registration::HandingOver { .. }
+                | Registration::Held { .. }
+                | Registration::Minting { .. } => {
                     self.put(runner, now);
                 }
                 _ => self.lost_registration(runner, now),
             };
         };
         // The look gives ids that a row after a crash does not have.
-        if let Registration::InDoubt { id, .. } | Registration::Removing { id, .. } = &mut runner.registration {
+        if let Registration::InDoubt { id, .. } | Registration::Removing { id, .. } =
+            &mut runner.registration
+        {
             id.get_or_insert(record.id);
         }
         let lives = runner.instance.may_live();
@@ -98,7 +119,9 @@ impl World {
                     self.put(runner, now);
                 }
             }
-            (Registration::InDoubt { .. }, _) => self.put(runner.deregistering(Proof::Removal, now), now),
+            (Registration::InDoubt { .. }, _) => {
+                self.put(runner.deregistering(Proof::Removal, now), now)
+            }
             // Asked because the time to start is over; a runner that a list missed is there after all.
             (Registration::HandedOver { .. }, _) if !was_suspect => {
                 let runner = runner.deregistering(Proof::Removal, now);
@@ -108,7 +131,8 @@ impl World {
             (Registration::Removing { since, id, proof: Proof::Absence }, _) => {
                 if now.duration_since(*since) >= OWN_REMOVAL {
                     let id = id.or(Some(record.id));
-                    runner.registration = Registration::Removing { since: now, id, proof: Proof::Removal };
+                    runner.registration =
+                        Registration::Removing { since: now, id, proof: Proof::Removal };
                 } else {
                     let next_at = crate::model::later(now, ASKED_AGAIN);
                     let error = "GitHub still knows it".into();
@@ -127,7 +151,8 @@ impl World {
         let runner = runner.registration_gone(now);
         // Crash in the hand-over, and GitHub knows nothing: the instance is spent and can serve no more.
         if was_in_doubt && spent && runner.retiring.is_none() {
-            let error = "the daemon ended in the hand-over, and GitHub does not know the runner".to_owned();
+            let error =
+                "the daemon ended in the hand-over, and GitHub does not know the runner".to_owned();
             return self.retire(runner, Reason::HandOverFailed { error }, false, now);
         }
         self.put(runner, now);
@@ -149,7 +174,10 @@ impl World {
             (RegistrationCall::Remove(_), ForgeErrorKind::Busy) if runner.instance.may_live() => {
                 self.found_busy(runner, None, now);
             }
-            (RegistrationCall::Mint(set), ForgeErrorKind::ScaleSetGone | ForgeErrorKind::NotFound) => {
+            (
+                RegistrationCall::Mint(set),
+                ForgeErrorKind::ScaleSetGone | ForgeErrorKind::NotFound,
+            ) => {
                 if let Some(state) = self.change_pool(&pool)
                     && state.state.scale_set.id() == Some(*set)
                 {

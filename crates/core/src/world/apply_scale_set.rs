@@ -6,8 +6,8 @@ use super::World;
 use crate::{
     effect::{ScaleSetCall, ScaleSetOutcome},
     model::{
-        Attempt, EventKind, Message, MessageId, PoolName, ScaleSetTrack, SessionId, SessionTrack, Statistics, Trouble,
-        TroubleKey,
+        Attempt, EventKind, Message, MessageId, PoolName, ScaleSetTrack, SessionId, SessionTrack,
+        Statistics, Trouble, TroubleKey,
     },
     ports::{ForgeError, ForgeErrorKind, ScaleSetRecord},
 };
@@ -48,7 +48,9 @@ impl World {
             }
             ScaleSetOutcome::Set(record) => self.apply_set(name, call, record, now),
             ScaleSetOutcome::Deleted => self.apply_deleted(name, now),
-            ScaleSetOutcome::Session { id, statistics } => self.apply_session(name, call, id, statistics, now),
+            ScaleSetOutcome::Session { id, statistics } => {
+                self.apply_session(name, call, id, statistics, now)
+            }
             ScaleSetOutcome::SessionClosed => {
                 if let Some(pool) = self.change_pool(name) {
                     pool.forget_session();
@@ -82,7 +84,13 @@ impl World {
         }
     }
 
-    fn apply_set(&mut self, name: &PoolName, call: &ScaleSetCall, record: Option<ScaleSetRecord>, now: Timestamp) {
+    fn apply_set(
+        &mut self,
+        name: &PoolName,
+        call: &ScaleSetCall,
+        record: Option<ScaleSetRecord>,
+        now: Timestamp,
+    ) {
         let Some(pool) = self.change_pool(name) else {
             return;
         };
@@ -110,10 +118,18 @@ impl World {
                 if refused {
                     self.alarm_labels(name, now);
                 } else {
-                    self.tell(EventKind::ScaleSet { pool: name.clone(), what: "labels changed".into() }, now);
+                    self.tell(
+                        EventKind::ScaleSet { pool: name.clone(), what: "labels changed".into() },
+                        now,
+                    );
                 }
             }
-            _ => self.odd(format!("an answer for the scale set of pool {name} that does not fit its question"), now),
+            _ => self.odd(
+                format!(
+                    "an answer for the scale set of pool {name} that does not fit its question"
+                ),
+                now,
+            ),
         }
     }
 
@@ -132,7 +148,10 @@ impl World {
             pool.found = None;
             pool.forget_session();
         }
-        self.tell(EventKind::ScaleSet { pool: name.clone(), what: "scale set deleted".into() }, now);
+        self.tell(
+            EventKind::ScaleSet { pool: name.clone(), what: "scale set deleted".into() },
+            now,
+        );
     }
 
     fn apply_session(
@@ -162,11 +181,20 @@ impl World {
             pool.finished.retain(|_, finished| finished.at >= began);
         }
         if opened {
-            self.tell(EventKind::ScaleSet { pool: name.clone(), what: "session opened".into() }, now);
+            self.tell(
+                EventKind::ScaleSet { pool: name.clone(), what: "session opened".into() },
+                now,
+            );
         }
     }
 
-    fn apply_scale_set_failed(&mut self, name: &PoolName, call: &ScaleSetCall, error: &ForgeError, now: Timestamp) {
+    fn apply_scale_set_failed(
+        &mut self,
+        name: &PoolName,
+        call: &ScaleSetCall,
+        error: &ForgeError,
+        now: Timestamp,
+    ) {
         let Some(pool) = self.change_pool(name) else {
             return;
         };
@@ -178,7 +206,10 @@ impl World {
                 ScaleSetCall::RefreshSession(..) | ScaleSetCall::CloseSession(..),
             ) => return pool.forget_session(),
             (ForgeErrorKind::ScaleSetGone, _)
-            | (ForgeErrorKind::NotFound, ScaleSetCall::OpenSession(_) | ScaleSetCall::Update { .. }) => {
+            | (
+                ForgeErrorKind::NotFound,
+                ScaleSetCall::OpenSession(_) | ScaleSetCall::Update { .. },
+            ) => {
                 pool.state.scale_set = ScaleSetTrack::Unknown;
                 pool.set_absent = false;
                 pool.found = None;
@@ -267,7 +298,8 @@ impl World {
                 pool.forget_session();
             }
             Err(error) => {
-                let attempt = Attempt::after(pool.acknowledge_attempt.as_ref(), &error.to_string(), now);
+                let attempt =
+                    Attempt::after(pool.acknowledge_attempt.as_ref(), &error.to_string(), now);
                 pool.acknowledge_attempt = Some(attempt);
             }
         }
@@ -276,6 +308,8 @@ impl World {
 
 /// Whether two sets of labels are the same, without case and order.
 pub(crate) fn same_labels(wanted: &[String], have: &[String]) -> bool {
-    let fold = |labels: &[String]| labels.iter().map(|label| label.to_lowercase()).collect::<std::collections::BTreeSet<_>>();
+    let fold = |labels: &[String]| {
+        labels.iter().map(|label| label.to_lowercase()).collect::<std::collections::BTreeSet<_>>()
+    };
     fold(wanted) == fold(have)
 }

@@ -8,8 +8,9 @@ use super::World;
 use crate::{
     effect::{Effect, InstanceCall, RegistrationCall, ScaleSetCall},
     model::{
-        BackendName, EventKind, InstanceSpec, MessageId, PoolName, Proof, Reason, Runner, RunnerGroupId, RunnerName,
-        ScaleSetId, ScaleSetTrack, ScopeName, SessionId, SessionTrack, Trouble, TroubleKey,
+        BackendName, EventKind, InstanceSpec, MessageId, PoolName, Proof, Reason, Runner,
+        RunnerGroupId, RunnerName, ScaleSetId, ScaleSetTrack, ScopeName, SessionId, SessionTrack,
+        Trouble, TroubleKey,
     },
     ports::ScaleSetRecord,
 };
@@ -193,14 +194,20 @@ impl World {
                 if let Some(view) = self.backends.get_mut(&row.backend) {
                     view.creates += 1;
                 }
-                Some(Effect::Instance { runner, backend: row.backend, call: InstanceCall::Create(spec) })
+                Some(Effect::Instance {
+                    runner,
+                    backend: row.backend,
+                    call: InstanceCall::Create(spec),
+                })
             }
             Action::Inspect(runner) => {
                 let backend = self.runner(&runner)?.backend.clone();
                 Some(Effect::Instance { runner, backend, call: InstanceCall::Inspect })
             }
             Action::Abandon(runner) => {
-                self.advance(&runner, now, |row| Some(row.instance_gone(now).deregistering(Proof::Removal, now)))?;
+                self.advance(&runner, now, |row| {
+                    Some(row.instance_gone(now).deregistering(Proof::Removal, now))
+                })?;
                 None
             }
             Action::Mint { runner, scope, set } => {
@@ -210,7 +217,11 @@ impl World {
             Action::HandOver(runner) => {
                 let row = self.advance(&runner, now, |row| row.handing_over(now).ok())?;
                 let id = row.instance.id()?.clone();
-                Some(Effect::Instance { runner, backend: row.backend, call: InstanceCall::HandOver(id) })
+                Some(Effect::Instance {
+                    runner,
+                    backend: row.backend,
+                    call: InstanceCall::HandOver(id),
+                })
             }
             Action::Retire { runner, reason } => {
                 let row = self.runner(&runner)?.clone();
@@ -226,10 +237,18 @@ impl World {
                 self.advance(&runner, now, |row| Some(row.deregistering(proof, now)))?;
                 None
             }
-            Action::AskForge { runner, scope, call } => Some(Effect::Registration { runner, scope, call }),
+            Action::AskForge { runner, scope, call } => {
+                Some(Effect::Registration { runner, scope, call })
+            }
             Action::Destroy { runner, force } => {
-                let row = self.advance(&runner, now, |row| Some(row.clone().destroying(now).unwrap_or(row)))?;
-                Some(Effect::Instance { runner, backend: row.backend, call: InstanceCall::Destroy { force } })
+                let row = self.advance(&runner, now, |row| {
+                    Some(row.clone().destroying(now).unwrap_or(row))
+                })?;
+                Some(Effect::Instance {
+                    runner,
+                    backend: row.backend,
+                    call: InstanceCall::Destroy { force },
+                })
             }
             Action::ListInstances(backend) => {
                 self.backends.get_mut(&backend)?.list_due = false;
@@ -273,7 +292,11 @@ impl World {
                 let row = self.change_pool(&pool)?;
                 row.state.scale_set = ScaleSetTrack::Creating { since: now, group };
                 row.scope = Some(scope.clone());
-                Some(Effect::ScaleSet { pool, scope, call: ScaleSetCall::Create { group, name, labels } })
+                Some(Effect::ScaleSet {
+                    pool,
+                    scope,
+                    call: ScaleSetCall::Create { group, name, labels },
+                })
             }
             Action::CallSet { pool, scope, call } => {
                 let row = self.pools.get_mut(&pool)?;
@@ -284,7 +307,8 @@ impl World {
                     }
                     ScaleSetCall::Delete(id) => {
                         let id = *id;
-                        self.change_pool(&pool)?.state.scale_set = ScaleSetTrack::Deleting { since: now, id };
+                        self.change_pool(&pool)?.state.scale_set =
+                            ScaleSetTrack::Deleting { since: now, id };
                     }
                     _ => {}
                 }
@@ -295,7 +319,11 @@ impl World {
                 if !matches!(row.state.session, SessionTrack::Closing { .. }) {
                     row.state.session = SessionTrack::Closing { id: session.clone(), since: now };
                 }
-                Some(Effect::ScaleSet { pool, scope, call: ScaleSetCall::CloseSession(set, session) })
+                Some(Effect::ScaleSet {
+                    pool,
+                    scope,
+                    call: ScaleSetCall::CloseSession(set, session),
+                })
             }
             Action::LeaveSet(pool) => {
                 let row = self.change_pool(&pool)?;
@@ -320,7 +348,9 @@ impl World {
                 self.pools.get_mut(&pool)?.polled_capacity = None;
                 Some(Effect::StopPoll { pool })
             }
-            Action::Acknowledge { pool, scope, set, message } => Some(Effect::Acknowledge { pool, scope, set, message }),
+            Action::Acknowledge { pool, scope, set, message } => {
+                Some(Effect::Acknowledge { pool, scope, set, message })
+            }
             Action::NoteDifference { pool, since } => {
                 let row = self.pools.get_mut(&pool)?;
                 row.differs_since = since;

@@ -30,8 +30,13 @@ impl World {
             backends: backends
                 .into_iter()
                 .map(|(name, capabilities)| {
-                    let view =
-                        BackendView { capabilities, listed_at: None, list_due: true, watched: false, creates: 0 };
+                    let view = BackendView {
+                        capabilities,
+                        listed_at: None,
+                        list_due: true,
+                        watched: false,
+                        creates: 0,
+                    };
                     (name, view)
                 })
                 .collect(),
@@ -54,7 +59,10 @@ impl World {
             world.pools.insert(state.name.clone(), Pool::new(state));
         }
         for name in spec.pools.keys() {
-            world.pools.entry(name.clone()).or_insert_with(|| Pool::new(PoolState::new(name.clone())));
+            world
+                .pools
+                .entry(name.clone())
+                .or_insert_with(|| Pool::new(PoolState::new(name.clone())));
         }
         for runner in stored.runners {
             let name = runner.pool();
@@ -66,13 +74,15 @@ impl World {
             if runner != before {
                 world.changes.runners.insert(runner.name.clone());
             }
-            let pool = world.pools.entry(name.clone()).or_insert_with(|| Pool::new(PoolState::new(name)));
+            let pool =
+                world.pools.entry(name.clone()).or_insert_with(|| Pool::new(PoolState::new(name)));
             super::note_absence(&mut world.absences, &runner);
             pool.runners.insert(runner.name.clone(), runner);
         }
         let mut completed = Vec::new();
         for (name, job) in stored.jobs {
-            let pool = world.pools.entry(name.clone()).or_insert_with(|| Pool::new(PoolState::new(name)));
+            let pool =
+                world.pools.entry(name.clone()).or_insert_with(|| Pool::new(PoolState::new(name)));
             if let JobState::Completed { since, .. } = &job.state {
                 completed.push((*since, pool.state.name.clone(), job));
             } else {

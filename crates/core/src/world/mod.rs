@@ -26,8 +26,8 @@ pub use pool::{Finished, Pool};
 use crate::{
     effect::Flight,
     model::{
-        BackendName, ControllerId, Event, EventKind, JobId, PoolName, Proof, Reason, Registration, Runner, RunnerName,
-        ScaleSetTrack, ScopeName, Trouble, TroubleKey,
+        BackendName, ControllerId, Event, EventKind, JobId, PoolName, Proof, Reason, Registration,
+        Runner, RunnerName, ScaleSetTrack, ScopeName, Trouble, TroubleKey,
     },
     ports::{Capabilities, JobKey},
 };
@@ -211,7 +211,8 @@ impl World {
     /// When a pass is due though nothing happens.
     #[must_use]
     pub fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
-        let pools = self.pools.values().filter_map(|pool| if pool.touched { Some(now) } else { pool.due });
+        let pools =
+            self.pools.values().filter_map(|pool| if pool.touched { Some(now) } else { pool.due });
         pools.chain(crate::plan::lists_due(self, now)).min()
     }
 
@@ -226,7 +227,10 @@ impl World {
     pub fn is_stopped(&self) -> bool {
         self.stopping
             && self.pools.values().all(|pool| pool.state.session.id().is_none())
-            && self.flights.keys().all(|flight| !matches!(flight, Flight::ScaleSet(_) | Flight::Poll(_)))
+            && self
+                .flights
+                .keys()
+                .all(|flight| !matches!(flight, Flight::ScaleSet(_) | Flight::Poll(_)))
     }
 
     /// Stores a runner's next state, tells its change of phase, and forgets it once nothing of it is left.
@@ -270,7 +274,10 @@ impl World {
     /// Marks a runner to go, with the reason told once.
     fn retire(&mut self, runner: Runner, reason: Reason, even_busy: bool, now: Timestamp) {
         if runner.retiring.is_none() {
-            self.tell(EventKind::Retired { runner: runner.name.clone(), reason: reason.clone() }, now);
+            self.tell(
+                EventKind::Retired { runner: runner.name.clone(), reason: reason.clone() },
+                now,
+            );
         }
         self.put(runner.retire(reason, even_busy, now), now);
     }
@@ -300,7 +307,9 @@ impl World {
         match trouble {
             Some(trouble) => {
                 let (pool, backend, scope) = match &key {
-                    TroubleKey::Creation { pool, backend, .. } => (Some(pool.clone()), Some(backend.clone()), None),
+                    TroubleKey::Creation { pool, backend, .. } => {
+                        (Some(pool.clone()), Some(backend.clone()), None)
+                    }
                     TroubleKey::Backend { backend } => (None, Some(backend.clone()), None),
                     TroubleKey::Credential { scope } => (None, None, Some(scope.clone())),
                     TroubleKey::ScaleSet { pool } => (Some(pool.clone()), None, None),

@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use jiff::Timestamp;
 
 use crate::{
-    model::{Attempt, Job, JobId, JobState, MessageId, PoolState, Runner, RunnerGroupId, RunnerName, ScopeName},
+    model::{
+        Attempt, Job, JobId, JobState, MessageId, PoolState, Runner, RunnerGroupId, RunnerName,
+        ScopeName,
+    },
     ports::ScaleSetRecord,
 };
 
@@ -120,10 +123,9 @@ impl Pool {
         }
         let (since, id) = self.completed.pop_front()?;
         // It may have been assigned again since (GitHub gives a job up to three times).
-        let same = self
-            .jobs
-            .get(&id)
-            .is_some_and(|job| matches!(&job.state, JobState::Completed { since: at, .. } if *at == since));
+        let same = self.jobs.get(&id).is_some_and(
+            |job| matches!(&job.state, JobState::Completed { since: at, .. } if *at == since),
+        );
         if same {
             self.jobs.remove(&id);
         }

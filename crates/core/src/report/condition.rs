@@ -1,0 +1,207 @@
+//! The conditions that a pool's jobs can wait for, in the order in which they have to be met.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    model::{
+        FAILURES_TO_PAUSE, Instance, PoolSpec, Registration, Runner, ScaleSetTrack, SessionTrack,
+        Spec, Trouble, TroubleKey, later,
+    },
+    plan::{Census, limits_at},
+    world::{Pool, World},
+};
+
+/// What kind of condition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConditionKind {
+    /// The pool is not in the configuration, drained or deleted, or the daemon ends.
+    PoolClosed,
+    /// GitHub refuses the credential, or limits its rate.
+    Credential,
+    /// The scale set or its session is not there.
+    ScaleSet,
+    /// The backend can't be reached, or was not listed yet.
+    Backend,
+    /// Runners failed, and creation waits.
+    Creation,
+    /// `max` is reached.
+    Max,
+    /// A runner is on its way.
+    Runner,
+    /// The next pass decides.
+    Pass,
+}
+
+/// A condition that is waited for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Condition {
+    /// What kind.
+    pub kind: ConditionKind,
+    /// In words that read after "waits: ".
+    pub detail: String,
+    /// Until when it is waited out at the latest, where that is known.
+    pub until: Option<Timestamp>,
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.detail)?;
+        match self.until {
+            Some(until) => write!(f, " (until {until:.0} at the latest)"),
+            None => Ok(()),
+        }
+    }
+}
+
+fn trouble(kind: ConditionKind, what: &str, trouble: &Trouble) -> Condition {
+    Condition {
+        kind,
+        detail: format!("{what}: {}", trouble.error),
+        until: Some(trouble.next_attempt_at),
+    }
+}
+
+/// What a job of this pool waits for, the first to be met first. Empty where a runner is online and idle for it.
+#[must_use]
+pub fn pool_conditions(world: &World, spec: &Spec, pool: &Pool, now: Timestamp) -> Vec<Condition> {
+    let name = &pool.state.name;
+    let say = |kind, detail: String, until| Condition { kind, detail, until };
+    let mut found = Vec::new();
+    let Some(of) = spec.pools.get(name) else {
+        let detail = format!("pool {name} is not in the configuration");
+        return vec![say(ConditionKind::PoolClosed, detail, None)];
+    };
+    if pool.state.deleting.is_some() {
+        let detail = format!("pool {name} is deleted: `dayfly undrain {name}` makes it anew");
+        found.push(say(ConditionKind::PoolClosed, detail, None));
+    } else if pool.state.drained.is_some() {
+        let detail = format!("pool {name} is drained: `dayfly undrain {name}` ends that");
+        found.push(say(ConditionKind::PoolClosed, detail, None));
+    }
+    if world.is_stopping() {
+        found.push(say(ConditionKind::PoolClosed, "the daemon is ending".into(), None));
+    }
+    if let Some(known) = world.trouble(&TroubleKey::Credential { scope: of.scope.clone() }) {
+        found.push(trouble(
+            ConditionKind::Credential,
+            &format!("GitHub refuses scope {}", of.scope),
+            known,
+        ));
+    }
+    if let Some(known) = world.trouble(&TroubleKey::ScaleSet { pool: name.clone() }) {
+        found.push(trouble(ConditionKind::ScaleSet, "the scale set is in trouble", known));
+    }
+    if !matches!(pool.state.scale_set, ScaleSetTrack::Present { .. }) {
+        let detail = format!("scale set `{}` is not there yet", of.scale_set);
+        found.push(say(ConditionKind::ScaleSet, detail, None));
+    } else if !matches!(pool.state.session, SessionTrack::Open { .. }) {
+        found.push(say(
+            ConditionKind::ScaleSet,
+            "the message session is not open yet".into(),
+            None,
+        ));
+    }
+    if let Some(known) = world.trouble(&TroubleKey::Backend { backend: of.backend.clone() }) {
+        found.push(trouble(
+            ConditionKind::Backend,
+            &format!("backend {} is in trouble", of.backend),
+            known,
+        ));
+    } else if world.backend(&of.backend).is_none_or(|backend| backend.listed_at.is_none()) {
+        let detail = format!("backend {} has not listed its instances yet", of.backend);
+        found.push(say(ConditionKind::Backend, detail, None));
+    }
+    let key = TroubleKey::Creation {
+        pool: name.clone(),
+        backend: of.backend.clone(),
+        mark: of.mark.clone(),
+    };
+    if let Some(known) = world.trouble(&key) {
+        let what = if known.failures >= FAILURES_TO_PAUSE {
+            format!(
+                "creation on backend {} is paused after {} failures in a row",
+                of.backend, known.failures
+            )
+        } else {
+            format!("the last runner on backend {} failed", of.backend)
+        };
+        found.push(trouble(ConditionKind::Creation, &what, known));
+    }
+    let census = Census::of(pool);
+    let (limits, change) = limits_at(of, now);
+    if census.occupied >= limits.max && census.idle.is_empty() {
+        let detail = format!(
+            "pool {name} has its max of {} runners: {} busy, {} leaving",
+            limits.max, census.busy, census.leaving
+        );
+        found.push(say(ConditionKind::Max, detail, change));
+    }
+    if let Some(runner) = nearest(pool) {
+        found.push(runner_condition(world, of, runner));
+    }
+    if found.is_empty() && census.idle.is_empty() {
+        found.push(say(ConditionKind::Pass, "the next pass makes a runner".into(), None));
+    }
+    found
+}
+
+/// The runner that is nearest to taking a job.
+fn nearest(pool: &Pool) -> Option<&Runner> {
+    use crate::model::Phase;
+    let rank = |runner: &Runner| match runner.phase() {
+        Phase::Starting => Some(0),
+        Phase::Warm => Some(1),
+        Phase::Booting => Some(2),
+        Phase::Creating => Some(3),
+        Phase::Planned => Some(4),
+        _ => None,
+    };
+    pool.runners
+        .values()
+        .filter_map(|runner| Some((rank(runner)?, runner)))
+        .min_by_key(|(rank, _)| *rank)
+        .map(|(_, r)| r)
+}
+
+/// What a runner that is on its way waits for, and its deadline.
+pub(super) fn runner_condition(world: &World, of: &PoolSpec, runner: &Runner) -> Condition {
+    let name = &runner.name;
+    let deadlines = of.deadlines;
+    let (detail, until) = match (&runner.instance, &runner.registration) {
+        (_, Registration::HandedOver { since, .. } | Registration::HandingOver { since, .. }) => {
+            (format!("runner {name} is starting"), Some(later(*since, deadlines.starting)))
+        }
+        (_, Registration::InDoubt { .. }) => {
+            (format!("GitHub is asked what became of runner {name}"), None)
+        }
+        (Instance::Planned { .. }, _) => {
+            let free = world.backend(&runner.backend).map_or(0, |b| b.capabilities.creates_max);
+            (
+                format!(
+                    "runner {name} waits for one of backend {}'s {free} places to create",
+                    runner.backend
+                ),
+                None,
+            )
+        }
+        (Instance::Creating { since }, _) => (
+            format!("backend {} creates runner {name}", runner.backend),
+            Some(later(*since, deadlines.creating)),
+        ),
+        (Instance::Booting { since, .. }, _) => {
+            (format!("the instance of runner {name} boots"), Some(later(*since, deadlines.booting)))
+        }
+        (_, Registration::Minting { since }) => {
+            let why =
+                runner.registration_attempt.as_ref().map(|attempt| format!(": {}", attempt.error));
+            let detail = format!("GitHub registers runner {name}{}", why.unwrap_or_default());
+            (detail, Some(later(*since, deadlines.minting)))
+        }
+        _ => (format!("runner {name} is {}", runner.phase()), None),
+    };
+    Condition { kind: ConditionKind::Runner, detail, until }
+}

@@ -1,0 +1,166 @@
+//! The whole controller at a glance.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::condition::{Condition, pool_conditions};
+use crate::{
+    model::{Phase, ScaleSetTrack, SessionTrack, Spec, Statistics, TroubleKey},
+    plan::{Census, advertised_capacity, demand, limits_at, target_of},
+    world::World,
+};
+
+/// The whole controller at a glance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Its id, as its instances' tags have it.
+    pub controller: String,
+    /// The time of this view.
+    pub at: Timestamp,
+    /// Whether it is ending.
+    pub stopping: bool,
+    /// Pools by name.
+    pub pools: Vec<PoolStatus>,
+    /// Backends by name.
+    pub backends: Vec<BackendStatus>,
+    /// Scopes by name.
+    pub scopes: Vec<ScopeStatus>,
+}
+
+/// A pool at a glance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolStatus {
+    /// Its name.
+    pub name: String,
+    /// open, drained, deleting, deleted, or not in the configuration.
+    pub state: String,
+    /// The id of its scale set, where there is one.
+    pub scale_set: Option<i64>,
+    /// Whether its session stands.
+    pub session: bool,
+    /// Runners wanted for jobs and `min_idle`.
+    pub desired: u32,
+    /// Warm instances wanted beside them.
+    pub warm: u32,
+    /// The limit in force.
+    pub max: u32,
+    /// The capacity that it advertises.
+    pub capacity: u32,
+    /// Runners by phase.
+    pub phases: BTreeMap<Phase, usize>,
+    /// Jobs assigned and not started.
+    pub jobs_waiting: usize,
+    /// GitHub's newest counts, and when they came.
+    pub statistics: Option<(Statistics, Timestamp)>,
+    /// What its jobs wait for, the first to be met first; only where jobs wait.
+    pub waits_for: Vec<Condition>,
+}
+
+/// A backend at a glance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackendStatus {
+    /// Its name.
+    pub name: String,
+    /// When its newest complete list was begun.
+    pub listed_at: Option<Timestamp>,
+    /// Whether its events are followed.
+    pub watched: bool,
+    /// Create calls under way.
+    pub creates: u32,
+    /// Its trouble, and until when it is waited out.
+    pub trouble: Option<(String, Timestamp)>,
+}
+
+/// A scope at a glance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScopeStatus {
+    /// Its name.
+    pub name: String,
+    /// Its address.
+    pub url: String,
+    /// GitHub's refusal of its credential, and until when it is waited out.
+    pub trouble: Option<(String, Timestamp)>,
+}
+
+/// The whole controller at a glance.
+#[must_use]
+pub fn status(world: &World, spec: &Spec, now: Timestamp) -> Status {
+    let trouble = |key: &TroubleKey| {
+        world.trouble(key).map(|known| (known.error.clone(), known.next_attempt_at))
+    };
+    Status {
+        controller: world.controller().to_string(),
+        at: now,
+        stopping: world.is_stopping(),
+        pools: world.pools().map(|pool| pool_status(world, spec, pool, now)).collect(),
+        backends: world
+            .backends()
+            .map(|(name, backend)| BackendStatus {
+                name: name.to_string(),
+                listed_at: backend.listed_at,
+                watched: backend.watched,
+                creates: backend.creates,
+                trouble: trouble(&TroubleKey::Backend { backend: name.clone() }),
+            })
+            .collect(),
+        scopes: spec
+            .scopes
+            .iter()
+            .map(|(name, scope)| ScopeStatus {
+                name: name.to_string(),
+                url: scope.url.clone(),
+                trouble: trouble(&TroubleKey::Credential { scope: name.clone() }),
+            })
+            .collect(),
+    }
+}
+
+fn pool_status(
+    world: &World,
+    spec: &Spec,
+    pool: &crate::world::Pool,
+    now: Timestamp,
+) -> PoolStatus {
+    let of = spec.pools.get(&pool.state.name);
+    let census = Census::of(pool);
+    let target = of.map(|of| target_of(world, spec, pool, of, &census, now));
+    let state = match of {
+        _ if pool.state.deleting.is_some() => {
+            let gone = pool.runners.is_empty()
+                && pool.state.scale_set == ScaleSetTrack::Unknown
+                && !pool.state.has_duty();
+            if gone { "deleted" } else { "deleting" }
+        }
+        None => "not in the configuration",
+        _ if pool.state.drained.is_some() => "drained",
+        _ => "open",
+    };
+    let mut phases = BTreeMap::new();
+    for runner in pool.runners.values() {
+        *phases.entry(runner.phase()).or_default() += 1;
+    }
+    let waiting = pool.waiting.len() + pool.available.len();
+    let short = demand(pool, &census, now).jobs > census.busy;
+    PoolStatus {
+        name: pool.state.name.to_string(),
+        state: state.to_owned(),
+        scale_set: pool.state.scale_set.id().map(|id| id.0),
+        session: matches!(pool.state.session, SessionTrack::Open { .. }),
+        desired: target.map_or(0, |target| target.desired),
+        warm: target.map_or(0, |target| target.warm),
+        max: target.map_or(0, |target| target.limits.max),
+        capacity: of.map_or(0, |of| {
+            advertised_capacity(world, spec, pool, of, limits_at(of, now).0, &census, now)
+        }),
+        phases,
+        jobs_waiting: waiting,
+        statistics: pool.state.statistics,
+        waits_for: if waiting > 0 || short {
+            pool_conditions(world, spec, pool, now)
+        } else {
+            Vec::new()
+        },
+    }
+}
