@@ -479,7 +479,7 @@ impl Runner {
         }
         match &mut self.registration {
             Registration::HandedOver { since, .. } | Registration::Online { since, .. } => {
-                *since = now
+                *since = now;
             }
             Registration::Busy { since, .. } => {
                 let seen =

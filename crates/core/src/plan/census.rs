@@ -86,15 +86,15 @@ impl<'a> Census<'a> {
         }
         match (&runner.registration, &runner.instance) {
             (Registration::None | Registration::Gone { .. }, Instance::Ready { .. }) => {
-                self.warm.push(runner)
+                self.warm.push(runner);
             }
             (
                 Registration::None | Registration::Gone { .. },
                 Instance::Planned { .. } | Instance::Creating { .. } | Instance::Booting { .. },
             ) => self.coming.push(runner),
-            // Spent and GitHub does not know it: it leaves as soon as the runner's own step says so.
-            (Registration::None | Registration::Gone { .. }, _) => self.leaving += 1,
-            (Registration::Removing { .. }, Instance::Spent { .. }) => self.leaving += 1,
+            // Spent, and GitHub does not know it or is to forget it: it leaves as soon as its own step says so.
+            (Registration::None | Registration::Gone { .. }, _)
+            | (Registration::Removing { .. }, Instance::Spent { .. }) => self.leaving += 1,
             (Registration::Removing { .. }, _) => self.returned.push(runner),
             (Registration::Online { .. }, _) => {
                 self.serving += 1;

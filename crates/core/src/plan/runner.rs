@@ -108,7 +108,8 @@ impl Step<'_> {
                 | Instance::Ready { .. }
         );
         match self.row.registration {
-            Registration::None | Registration::Gone { .. } => {}
+            // The outcome of a hand-over is on its way. Without one the instance's end, or a restart, resolves it.
+            Registration::None | Registration::Gone { .. } | Registration::HandingOver { .. } => {}
             Registration::Minting { since } => {
                 if self.retires() || !usable || self.over(since, self.deadlines.minting) {
                     self.deregister(Proof::Removal);
@@ -126,8 +127,6 @@ impl Step<'_> {
                     self.actions.push(Action::HandOver(self.row.name.clone()));
                 }
             }
-            // Its outcome is on its way. Without one the instance's end, or a restart, resolves it.
-            Registration::HandingOver { .. } => {}
             Registration::HandedOver { since, .. } => {
                 if self.retires() {
                     self.deregister(Proof::Removal);
@@ -219,9 +218,9 @@ impl Step<'_> {
             Instance::Creating { since } => {
                 if self.over(since, self.deadlines.creating) {
                     if self.retires() {
-                        self.destroy(false)
+                        self.destroy(false);
                     } else {
-                        self.fail(Reason::CreateTimeout)
+                        self.fail(Reason::CreateTimeout);
                     }
                 } else {
                     // The call was not answered, or by another life of the daemon: a look by name settles it.

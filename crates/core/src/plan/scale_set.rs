@@ -47,7 +47,7 @@ pub(super) fn plan(
     let scope = &of.scope;
     match &pool.state.scale_set {
         ScaleSetTrack::Unknown | ScaleSetTrack::Creating { .. } => {
-            find_or_make(world, pool, of, actions)
+            find_or_make(world, pool, of, actions);
         }
         ScaleSetTrack::Deleting { id, .. } => {
             // A deletion that was begun before the pool was wanted again is ended first.
@@ -145,9 +145,7 @@ fn converse(
     now: Timestamp,
     actions: &mut Vec<Action>,
 ) -> Option<Timestamp> {
-    let Some(set) = pool.state.scale_set.id() else {
-        return None;
-    };
+    let set = pool.state.scale_set.id()?;
     let scope = &of.scope;
     let name = &pool.state.name;
     let session = match &pool.state.session {

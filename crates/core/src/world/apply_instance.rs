@@ -32,7 +32,7 @@ impl World {
         match result {
             InstanceOutcome::Created { id, ready } => match runner.created(id, ready, now) {
                 Ok(runner) => self.put(runner, now),
-                Err(error) => self.odd(error.to_string(), now),
+                Err(error) => self.odd(&error.to_string(), now),
             },
             InstanceOutcome::Inspected(record) => self.apply_inspected(runner, record, now),
             InstanceOutcome::HandedOver => {
@@ -69,7 +69,7 @@ impl World {
         match call {
             // The call may have had its effect: a look by name settles it, never a second create.
             InstanceCall::Create(_) if error.kind == BackendErrorKind::Unknown => {
-                self.retry_instance(runner, error, now)
+                self.retry_instance(runner, error, now);
             }
             // Nothing is wrong with the pool: the backend's own trouble holds creation up until a list works.
             InstanceCall::Create(_) if error.kind == BackendErrorKind::Unreachable => {
@@ -102,7 +102,7 @@ impl World {
                 }
             }
             InstanceCall::Inspect | InstanceCall::Destroy { .. } => {
-                self.retry_instance(runner, error, now)
+                self.retry_instance(runner, error, now);
             }
         }
     }
@@ -142,7 +142,7 @@ impl World {
                 );
             }
             Instance::Ended { .. } | Instance::Removing { .. } => {
-                self.put(runner.instance_gone(now), now)
+                self.put(runner.instance_gone(now), now);
             }
             Instance::Planned { .. } | Instance::Gone { .. } => {}
         }
@@ -205,12 +205,12 @@ impl World {
         // A second word of the same end adds nothing.
         if let Ok(runner) = runner.ended(exit.clone(), now) {
             self.tell(EventKind::Ended { runner: name.clone(), exit: exit.clone() }, now);
-            self.end(runner, exit, None, now);
+            self.end(runner, &exit, None, now);
         }
     }
 
     /// The process of a runner has ended: what remains of its registration, and whether it failed.
-    fn end(&mut self, runner: Runner, exit: Exit, lost: Option<Reason>, now: Timestamp) {
+    fn end(&mut self, runner: Runner, exit: &Exit, lost: Option<Reason>, now: Timestamp) {
         let told = matches!(&runner.registration, Registration::Busy { completed_at: Some(_), .. });
         if runner.had_job && !told {
             let job = runner.job().cloned();
@@ -233,9 +233,9 @@ impl World {
         let proof = if runner.had_job { Proof::Absence } else { Proof::Removal };
         let runner = runner.deregistering(proof, now);
         if wanted || !reason.is_failure() {
-            self.retire(runner, reason, false, now)
+            self.retire(runner, reason, false, now);
         } else {
-            self.fail(runner, reason, now)
+            self.fail(runner, reason, now);
         }
     }
 

@@ -74,7 +74,7 @@ impl World {
             Pool::new(PoolState::new(pool))
         });
         self.odd(
-            format!("{} bears our tag and the store does not know it: it is removed", orphan.name),
+            &format!("{} bears our tag and the store does not know it: it is removed", orphan.name),
             now,
         );
         self.put(orphan, now);
@@ -148,7 +148,7 @@ impl World {
         let before = runner.registration.since().is_some_and(|since| since < began_at);
         match (&runner.registration, record) {
             (Registration::Removing { .. }, None) if before => {
-                self.put(runner.registration_gone(now), now)
+                self.put(runner.registration_gone(now), now);
             }
             (Registration::Removing { since, proof: Proof::Absence, .. }, Some(record))
                 if began_at.duration_since(*since) >= OWN_REMOVAL =>
@@ -156,7 +156,7 @@ impl World {
                 self.remove_by(runner, record.id, now);
             }
             (Registration::InDoubt { .. }, record) if before => {
-                self.apply_found(runner, record, now)
+                self.apply_found(runner, record, now);
             }
             (Registration::Online { .. } | Registration::HandedOver { .. }, None) if before => {
                 self.suspects.insert(runner.name);

@@ -31,7 +31,7 @@ impl World {
             pool.state.statistics = Some((statistics, now));
         }
         for what in message.unreadable {
-            self.odd(format!("message {} of pool {name}: {what}", message.id), now);
+            self.odd(&format!("message {} of pool {name}: {what}", message.id), now);
         }
         for entry in message.entries {
             self.apply_entry(name, entry, message.id, replay, now);

@@ -36,7 +36,7 @@ impl World {
                 Ok(runner) => self.put(runner, now),
                 // It was given up meanwhile: the new registration is to go.
                 Err(error) => {
-                    self.odd(error.to_string(), now);
+                    self.odd(&error.to_string(), now);
                     let mut runner = runner;
                     if !matches!(
                         runner.registration,
@@ -54,7 +54,7 @@ impl World {
             RegistrationOutcome::Found(record) => self.apply_found(runner, record, now),
             RegistrationOutcome::Removed { .. } => self.apply_removed(runner, now),
             RegistrationOutcome::Failed(error) => {
-                self.apply_registration_failed(runner, call, &error, now)
+                self.apply_registration_failed(runner, call, &error, now);
             }
         }
     }
@@ -120,7 +120,7 @@ impl World {
                 }
             }
             (Registration::InDoubt { .. }, _) => {
-                self.put(runner.deregistering(Proof::Removal, now), now)
+                self.put(runner.deregistering(Proof::Removal, now), now);
             }
             // Asked because the time to start is over; a runner that a list missed is there after all.
             (Registration::HandedOver { .. }, _) if !was_suspect => {

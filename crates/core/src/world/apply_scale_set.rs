@@ -49,7 +49,7 @@ impl World {
             ScaleSetOutcome::Set(record) => self.apply_set(name, call, record, now),
             ScaleSetOutcome::Deleted => self.apply_deleted(name, now),
             ScaleSetOutcome::Session { id, statistics } => {
-                self.apply_session(name, call, id, statistics, now)
+                self.apply_session(name, call, id, statistics, now);
             }
             ScaleSetOutcome::SessionClosed => {
                 if let Some(pool) = self.change_pool(name) {
@@ -125,7 +125,7 @@ impl World {
                 }
             }
             _ => self.odd(
-                format!(
+                &format!(
                     "an answer for the scale set of pool {name} that does not fit its question"
                 ),
                 now,

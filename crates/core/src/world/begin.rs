@@ -389,7 +389,7 @@ impl World {
                 Some(next)
             }
             None => {
-                self.odd(format!("a plan for {name} does not fit its state"), now);
+                self.odd(&format!("a plan for {name} does not fit its state"), now);
                 None
             }
         }

@@ -345,7 +345,7 @@ impl World {
         self.events.push(Event { at: now, kind });
     }
 
-    fn odd(&mut self, what: String, now: Timestamp) {
+    fn odd(&mut self, what: &str, now: Timestamp) {
         self.tell(EventKind::Odd { what: what.chars().take(500).collect() }, now);
     }
 
