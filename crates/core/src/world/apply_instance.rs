@@ -136,7 +136,7 @@ impl World {
             Instance::Booting { .. } | Instance::Ready { .. } | Instance::Spent { .. } => {
                 self.end(
                     runner.instance_gone(now),
-                    Exit::default(),
+                    &Exit::default(),
                     Some(Reason::InstanceLost),
                     now,
                 );
