@@ -57,7 +57,7 @@ impl World {
                 self.apply_registration_list(&scope, began_at, result, now);
             }
             Outcome::InstanceReady { runner } => self.apply_ready(&runner, now),
-            Outcome::InstanceEnded { runner, exit } => self.apply_ended(&runner, exit, now),
+            Outcome::InstanceEnded { runner, exit } => self.apply_ended(&runner, &exit, now),
             Outcome::Said { runner, sign } => self.apply_sign(&runner, sign, now),
             Outcome::WatchBroke { backend, error } => self.apply_watch(&backend, error, now),
             Outcome::Command(command) => self.apply_command(command, now),

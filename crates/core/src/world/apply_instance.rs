@@ -159,7 +159,7 @@ impl World {
                     _ => runner,
                 };
                 self.put(runner.clone(), now);
-                self.apply_ended(&runner.name.clone(), exit, now);
+                self.apply_ended(&runner.name.clone(), &exit, now);
             }
             status => {
                 let ready = status == InstanceStatus::Running;
@@ -189,7 +189,7 @@ impl World {
         }
     }
 
-    pub(super) fn apply_ended(&mut self, name: &RunnerName, exit: Exit, now: Timestamp) {
+    pub(super) fn apply_ended(&mut self, name: &RunnerName, exit: &Exit, now: Timestamp) {
         // What the runner said last may not have been told line by line: the daemon was away, or the stream broke.
         if exit
             .last_output
@@ -205,7 +205,7 @@ impl World {
         // A second word of the same end adds nothing.
         if let Ok(runner) = runner.ended(exit.clone(), now) {
             self.tell(EventKind::Ended { runner: name.clone(), exit: exit.clone() }, now);
-            self.end(runner, &exit, None, now);
+            self.end(runner, exit, None, now);
         }
     }
 
