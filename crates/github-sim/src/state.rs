@@ -1,0 +1,119 @@
+//! What the control API shows of the state.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::job::{Job, JobState};
+use crate::moment::unix;
+use crate::runner::Runner;
+use crate::scale_set::ScaleSet;
+use crate::sim::Sim;
+
+impl Sim {
+    /// Counts of what there is.
+    pub(crate) fn summary(&self) -> Value {
+        let mut jobs: BTreeMap<&str, usize> =
+            ["waiting", "assigned", "offered", "running", "success", "failure", "cancelled"]
+                .map(|name| (name, 0))
+                .into();
+        for job in self.jobs.values() {
+            *jobs.entry(phase(job)).or_default() += 1;
+        }
+        let online = self.runners.iter().filter(|runner| runner.online).count();
+        let busy = self.runners.iter().filter(|runner| runner.job.is_some()).count();
+        json!({
+            "jobs": { "total": self.jobs.len(), "by_phase": jobs },
+            "runners": { "total": self.runners.len(), "online": online, "busy": busy },
+            "sets": self.sets.iter().count(),
+            "sessions": self.sets.iter().filter(|set| set.session.is_some()).count(),
+        })
+    }
+
+    /// All jobs, runners, sets and sessions.
+    pub(crate) fn state(&self) -> Value {
+        json!({
+            "now": unix(self.now),
+            "scopes": self.scopes.iter().map(|(id, scope)| json!({
+                "id": id, "path": scope.path, "kind": scope.kind, "private": scope.private, "assignment": scope.assignment,
+            })).collect::<Vec<_>>(),
+            "jobs": self.jobs.values().map(|job| self.job_state(job)).collect::<Vec<_>>(),
+            "runners": self.runners.iter().map(|runner| self.runner_state(runner)).collect::<Vec<_>>(),
+            "sets": self.sets.iter().map(|set| self.set_state(set)).collect::<Vec<_>>(),
+            "sessions": self.sets.iter().filter_map(|set| {
+                let session = set.session.as_ref()?;
+                Some(json!({ "id": session.id, "set": set.id, "owner": session.owner, "created_at": unix(session.created_at), "polling": set.poll.is_some() }))
+            }).collect::<Vec<_>>(),
+        })
+    }
+
+    pub(crate) fn job_state(&self, job: &Job) -> Value {
+        let set = match job.state {
+            JobState::Assigned { set } => Some(set),
+            JobState::Offered { set, .. } | JobState::Running { set, .. } => set,
+            _ => None,
+        };
+        json!({
+            "id": job.id,
+            "uuid": job.uuid,
+            "run_id": job.run,
+            "attempt": job.attempt,
+            "name": job.name,
+            "repo": self.scopes.get(job.repo).map(|repo| repo.path.as_str()),
+            "labels": job.labels,
+            "phase": phase(job),
+            "status": job.status(),
+            "conclusion": job.conclusion().map(crate::job::Conclusion::public),
+            "set": set,
+            "rounds": job.round,
+            "runner_id": job.runner.as_ref().map(|(id, _)| id),
+            "runner_name": job.runner.as_ref().map(|(_, name)| name),
+            "queued_at": unix(job.queued_at),
+            "assigned_at": job.assigned_at.map(unix),
+            "told_at": job.told_at.map(unix),
+            "started_at": job.started_at.map(unix),
+            "first_step_at": job.first_step_at,
+            "completed_at": job.completed_at.map(unix),
+        })
+    }
+
+    fn runner_state(&self, runner: &Runner) -> Value {
+        json!({
+            "id": runner.id,
+            "name": runner.name,
+            "scope": self.scopes.get(runner.scope).map(|scope| scope.path.as_str()),
+            "set": runner.set,
+            "labels": runner.labels,
+            "online": runner.online,
+            "busy": runner.job.is_some(),
+            "job": runner.job,
+            "created_at": unix(runner.created_at),
+            "connected_at": runner.connected_at.map(unix),
+        })
+    }
+
+    fn set_state(&self, set: &ScaleSet) -> Value {
+        json!({
+            "id": set.id,
+            "name": set.name,
+            "scope": self.scopes.get(set.scope).map(|scope| scope.path.as_str()),
+            "group": set.group,
+            "labels": set.labels.iter().map(|label| &label.name).collect::<Vec<_>>(),
+            "statistics": self.statistics(set),
+            "session": set.session.as_ref().map(|session| session.id),
+            "messages": set.log.len(),
+            "pending_entries": set.pending.len(),
+        })
+    }
+}
+
+/// Where a job is, finer than its public status.
+fn phase(job: &Job) -> &'static str {
+    match job.state {
+        JobState::Waiting => "waiting",
+        JobState::Assigned { .. } => "assigned",
+        JobState::Offered { .. } => "offered",
+        JobState::Running { .. } => "running",
+        JobState::Completed { conclusion } => conclusion.public(),
+    }
+}
