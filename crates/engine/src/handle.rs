@@ -17,17 +17,17 @@ use crate::{
 
 /// The controller has ended: there is nothing to read any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the daemon is ending; start it again")]
+#[error("the daemon is ending")]
 pub struct Stopped;
 
 /// A command that was not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// No runner bears that name.
-    #[error("no runner is called {0}; `dayfly runners` lists them")]
+    #[error("no runner is called {0}")]
     NoSuchRunner(RunnerName),
     /// No pool bears that name.
-    #[error("no pool is called {0}; `dayfly status` lists them")]
+    #[error("no pool is called {0}")]
     NoSuchPool(PoolName),
     /// The command is kept in memory, and takes effect once the store can be written; a restart before that loses it.
     #[error("the command waits for the store, which can't be written")]

@@ -1,0 +1,114 @@
+//! A disk, kept across daemons. Checks the rule of generations, as the real one does.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+use dayfly_core::{
+    model::{Job, PoolName, PoolState, Runner, RunnerName, Trouble, TroubleKey},
+    ports::{Batch, JobKey, Store, StoreError, StoreErrorKind, Stored},
+};
+use jiff::Timestamp;
+
+use super::{Site, controller};
+
+#[derive(Default)]
+struct Rows {
+    clock: Option<Timestamp>,
+    runners: BTreeMap<RunnerName, Runner>,
+    pools: BTreeMap<PoolName, PoolState>,
+    jobs: BTreeMap<JobKey, Job>,
+    troubles: BTreeMap<TroubleKey, Trouble>,
+    broken: Option<StoreErrorKind>,
+    panics: bool,
+}
+
+/// A store in memory.
+#[derive(Clone)]
+pub struct FakeStore {
+    site: Site,
+    rows: Arc<Mutex<Rows>>,
+}
+
+impl FakeStore {
+    pub fn new(site: &Site) -> Self {
+        Self { site: site.clone(), rows: Arc::default() }
+    }
+
+    /// Lets every commit fail, or none.
+    pub fn break_with(&self, kind: Option<StoreErrorKind>) {
+        self.rows.lock().unwrap().broken = kind;
+    }
+
+    /// Lets the next commit panic.
+    pub fn panic_next(&self) {
+        self.rows.lock().unwrap().panics = true;
+    }
+
+    pub fn runners(&self) -> Vec<Runner> {
+        self.rows.lock().unwrap().runners.values().cloned().collect()
+    }
+
+    pub fn pool(&self, name: &str) -> Option<PoolState> {
+        self.rows.lock().unwrap().pools.get(name).cloned()
+    }
+}
+
+fn apply<K: Ord + Clone, V: Clone>(rows: &mut BTreeMap<K, V>, changes: &BTreeMap<K, Option<V>>) {
+    for (key, row) in changes {
+        match row {
+            Some(row) => drop(rows.insert(key.clone(), row.clone())),
+            None => drop(rows.remove(key)),
+        }
+    }
+}
+
+impl Store for FakeStore {
+    fn load(&mut self) -> Result<Stored, StoreError> {
+        let rows = self.rows.lock().unwrap();
+        Ok(Stored {
+            controller: controller(),
+            clock: rows.clock,
+            runners: rows.runners.values().cloned().collect(),
+            pools: rows.pools.values().cloned().collect(),
+            jobs: rows.jobs.iter().map(|(key, job)| (key.pool.clone(), job.clone())).collect(),
+            troubles: rows.troubles.clone().into_iter().collect(),
+        })
+    }
+
+    fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        let mut rows = self.rows.lock().unwrap();
+        let failed = |kind| StoreError {
+            kind,
+            operation: "commit".into(),
+            detail: "the disk is full".into(),
+        };
+        assert!(!std::mem::take(&mut rows.panics), "a bug in the store");
+        if let Some(kind) = rows.broken {
+            self.site.note("commit refused");
+            return Err(failed(kind));
+        }
+        let runners = batch.runners.iter().filter_map(|(name, row)| Some((name, row.as_ref()?)));
+        for (name, row) in runners {
+            let known = rows.runners.get(name).map_or(0, |known| known.generation);
+            assert_eq!(row.generation, known + 1, "{name}: a generation was skipped");
+        }
+        for row in batch.pools.values().flatten() {
+            let known = rows.pools.get(&row.name).map_or(0, |known| known.generation);
+            assert_eq!(row.generation, known + 1, "{}: a generation was skipped", row.name);
+        }
+        rows.clock = batch.clock.or(rows.clock);
+        apply(&mut rows.runners, &batch.runners);
+        apply(&mut rows.pools, &batch.pools);
+        apply(&mut rows.jobs, &batch.jobs);
+        apply(&mut rows.troubles, &batch.troubles);
+        drop(rows);
+        let words = batch.runners.iter().map(|(name, row)| match row {
+            Some(row) => format!(" {name}={}/{}", row.instance.word(), row.registration.word()),
+            None => format!(" {name}=deleted"),
+        });
+        self.site.note(format!("commit{}", words.collect::<String>()));
+        Ok(())
+    }
+}
