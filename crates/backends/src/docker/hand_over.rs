@@ -1,10 +1,11 @@
 //! Delivering a registration to a container's waiter, through the standard input of PID 1.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use bollard::{
-    Docker as Client, container::AttachContainerResults,
-    query_parameters::AttachContainerOptionsBuilder,
+    Docker as Client,
+    container::AttachContainerResults,
+    query_parameters::{AttachContainerOptionsBuilder, WaitContainerOptions},
 };
 use dayfly_core::{
     model::{InstanceId, RunnerName},
@@ -22,6 +23,11 @@ use crate::{
 
 /// How long the waiter may take to say that it has the registration: its shell has only to be scheduled.
 const RECEIPT_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// How long a container's last words may take once the engine said that it ended.
+const LAST_WORDS_TIME_MAX: Duration = Duration::from_secs(1);
+
+const ENDED: &str = "the instance ended, or was not running, when the registration came";
 
 /// Writes the registration and waits until the waiter says that it has it. A failure before the first byte is told
 /// from one after it, for then the runner may be on its way.
@@ -51,7 +57,15 @@ pub(super) async fn hand_over(
     let exchange = async {
         attached.input.write_all(&message).await.map_err(|error| unknown(&chain(&error)))?;
         attached.input.flush().await.map_err(|error| unknown(&chain(&error)))?;
-        receipt(&mut attached).await.map_err(|said| unknown(&said))
+        let mut receipt = pin!(receipt(&mut attached));
+        // The engine also attaches to a container that has ended, and then says nothing for ever.
+        let said = tokio::select! {
+            said = &mut receipt => said,
+            _ = client.wait_container(&id.0, None::<WaitContainerOptions>).collect::<Vec<_>>() => {
+                timeout(LAST_WORDS_TIME_MAX, receipt).await.unwrap_or(Err(ENDED.to_owned()))
+            }
+        };
+        said.map_err(|said| unknown(&said))
     };
     timeout(RECEIPT_TIME_MAX, exchange)
         .await
@@ -74,7 +88,7 @@ async fn receipt(attached: &mut AttachContainerResults) -> Result<(), String> {
         }
     }
     Err(if last.is_empty() {
-        "the instance ended, or was not running, when the registration came".to_owned()
+        ENDED.to_owned()
     } else {
         format!("the instance ended instead of taking the registration: {last}")
     })

@@ -145,7 +145,9 @@ pub(super) async fn by_name(
     if runner_of(&name, &labels, controller, &id).is_none() {
         return Ok(ByName::Foreign { id });
     }
-    let created_at = container.created.and_then(|text| text.parse().ok());
+    // In whole seconds, as the list tells it.
+    let created_at = container.created.and_then(|text| text.parse::<Timestamp>().ok());
+    let created_at = created_at.and_then(|at| Timestamp::from_second(at.as_second()).ok());
     Ok(ByName::Ours { id, state: Box::new(container.state.unwrap_or_default()), created_at })
 }
 

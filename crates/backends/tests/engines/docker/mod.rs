@@ -1,0 +1,4 @@
+//! Docker, the real one.
+
+mod contract;
+mod engine;
