@@ -24,7 +24,8 @@ async fn run(warm: u32) -> Vec<String> {
             && rows.len() == warm as usize
     })
     .await;
-    let timings = handle.read(|view| view.timings()).await.unwrap();
+    let (timings, scopes) = handle.read(|view| (view.timings(), view.scopes())).await.unwrap();
+    assert_eq!(scopes["acme"].requests, 3, "a mint for each job");
     assert!(timings.passes > 0 && timings.commits > 0);
     assert_eq!(timings.evidence_to_create_ms.n, 3 + u64::from(warm));
     handle.stop().await.unwrap();

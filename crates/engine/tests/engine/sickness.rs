@@ -40,7 +40,9 @@ async fn an_adapter_that_panics_is_a_failed_call() {
     site.queue("linux", "one");
     site.until("the job is done all the same", |state| state.jobs["one"].1 == Job::Done).await;
     site.until("nothing is left", |state| state.instances.is_empty()).await;
-    let tasks = handle.read(|view| view.tasks()).await.unwrap();
+    let (tasks, failed) =
+        handle.read(|view| (view.tasks(), view.store_error.is_some())).await.unwrap();
+    assert!(!failed);
     assert!(tasks.values().all(|status| *status == TaskStatus::Running), "{tasks:?}");
     handle.stop().await.unwrap();
     engine.ended().await.unwrap();

@@ -300,8 +300,9 @@ pub fn start(
     store: &FakeStore,
     driver: StoreDriver,
 ) -> (Engine, Handle) {
-    let clock: Arc<dyn Clock> =
-        Arc::new(SteadyClock::starting_at("2026-11-21T08:00:00Z".parse().unwrap()));
+    let wall =
+        later("2026-11-21T08:00:00Z".parse().unwrap(), site.since.elapsed().try_into().unwrap());
+    let clock: Arc<dyn Clock> = Arc::new(SteadyClock::starting_at(wall));
     let forge: Arc<dyn Forge> = Arc::new(site.clone());
     let backends = spec.pools.values().map(|pool| {
         let backend: Arc<dyn Backend> =
