@@ -90,9 +90,8 @@ impl Shared {
     /// A registration token is the proof. Where it is refused with 404, whether the scope can be seen at all tells an
     /// unknown owner from a missing permission.
     async fn try_permission(self: &Arc<Self>) -> Result<String, ForgeError> {
-        let refusal = match self.registration_token().await {
-            Ok(_) => return Ok("GitHub gives registration tokens".to_owned()),
-            Err(refusal) => refusal,
+        let Err(refusal) = self.registration_token().await else {
+            return Ok("GitHub gives registration tokens".to_owned());
         };
         let operation = Operation::FindScope { scope: &self.scope };
         let hidden =

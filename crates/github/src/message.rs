@@ -117,12 +117,11 @@ impl<'de> Visitor<'de> for Entries<'_> {
 }
 
 fn complain(message: &mut Message, complaint: &str) {
-    match message.unreadable.len() {
-        COMPLAINTS_MAX.. => {}
-        _ if message.unreadable.len() + 1 == COMPLAINTS_MAX => {
-            message.unreadable.push("and more".to_owned())
-        }
-        _ => message.unreadable.push(scrub(complaint, "", COMPLAINT_MAX)),
+    let told = message.unreadable.len() + 1;
+    if told < COMPLAINTS_MAX {
+        message.unreadable.push(scrub(complaint, "", COMPLAINT_MAX));
+    } else if told == COMPLAINTS_MAX {
+        message.unreadable.push("and more".to_owned());
     }
 }
 

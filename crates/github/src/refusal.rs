@@ -135,9 +135,8 @@ impl Judge<'_> {
                 ForgeErrorKind::SessionGone
             }
             (_, 401) => ForgeErrorKind::Unauthorized,
-            (_, 403) => ForgeErrorKind::NotAllowed(self.permission()),
             // GitHub hides what the credential may not see behind 404.
-            (Surface::Rest, 404) => ForgeErrorKind::NotAllowed(self.permission()),
+            (_, 403) | (Surface::Rest, 404) => ForgeErrorKind::NotAllowed(self.permission()),
             // A 404 without a class is a router's: it says that the address is wrong, and nothing about the thing.
             (Surface::ScaleSet, 404) if !type_name.is_empty() => ForgeErrorKind::ScaleSetGone,
             (Surface::Service, 404) if !type_name.is_empty() => ForgeErrorKind::NotFound,

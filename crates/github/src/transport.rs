@@ -139,11 +139,13 @@ fn failure(host: &str, cause: reqwest::Error) -> TransportError {
 }
 
 fn is_tls(error: &reqwest::Error) -> bool {
-    error.is_connect()
-        && causes(error).any(|cause| {
-            let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-            cause.is::<rustls::Error>() || inner.is_some_and(|inner| inner.is::<rustls::Error>())
-        })
+    error.is_connect() && causes(error).any(|cause| cause.is::<rustls::Error>() || holds_tls(cause))
+}
+
+/// I/O errors hold the TLS library's as their inside, several deep, and do not show it as their source.
+fn holds_tls(cause: &(dyn Error + 'static)) -> bool {
+    let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    inner.is_some_and(|inner| inner.is::<rustls::Error>() || holds_tls(inner))
 }
 
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {

@@ -1,0 +1,12 @@
+//! The client against three other sides: the simulated GitHub, the `scaleset` crate's emulator, and scripted answers.
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+mod emulator;
+mod faults;
+mod fixture;
+mod life;
+mod limits;
+mod runners;
+mod scripted;
+mod sign_in;
+mod transport;
