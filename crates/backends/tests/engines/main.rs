@@ -3,4 +3,5 @@
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod docker;
+mod process;
 mod suite;

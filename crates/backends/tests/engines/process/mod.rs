@@ -1,0 +1,4 @@
+//! Plain processes of this host.
+
+mod contract;
+mod ground;
