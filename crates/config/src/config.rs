@@ -1,0 +1,90 @@
+//! What a configuration file says, checked. Holds references to secrets, never a secret.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use dayfly_core::model::{BackendName, ScopeName, Spec};
+
+use crate::{problem::Problem, secret::SecretRef};
+
+/// A checked configuration.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Config {
+    /// What the planner needs: scopes and pools.
+    pub spec: Spec,
+    /// How each scope of `spec` is reached.
+    pub scopes: BTreeMap<ScopeName, ScopeConfig>,
+    /// The backends that the pools name, and others.
+    pub backends: BTreeMap<BackendName, BackendConfig>,
+    /// The store's file.
+    pub store: PathBuf,
+    /// What is allowed and may not be meant.
+    pub warnings: Vec<Problem>,
+}
+
+/// How a scope is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScopeConfig {
+    /// Its address, without a trailing slash.
+    pub url: String,
+    /// Its credential; `None` for at most one scope, which [`crate::default_token`] serves.
+    pub auth: Option<Auth>,
+}
+
+/// A credential, by reference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Auth {
+    /// A personal access token, classic or fine-grained.
+    Token(SecretRef),
+    /// A GitHub App.
+    App(AppAuth),
+}
+
+/// A GitHub App's credential.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppAuth {
+    /// The App's client id, or its numeric id.
+    pub client_id: String,
+    /// Its private key, PEM.
+    pub private_key: SecretRef,
+    /// The installation; `None`: found by the scope.
+    pub installation_id: Option<u64>,
+}
+
+/// A backend's settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BackendConfig {
+    /// Docker, or Podman by its compatible socket.
+    Docker(DockerConfig),
+    /// Processes of this host.
+    Process {
+        /// Where instances keep their directories; `None`: the backend's default.
+        directory: Option<PathBuf>,
+    },
+    /// Instances that another process plays, for measurements.
+    Noop {
+        /// The socket of that process.
+        socket: PathBuf,
+    },
+}
+
+/// How a Docker engine is reached. All `None`: as the `docker` program would.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DockerConfig {
+    /// `unix:///path` or `tcp://host:port`.
+    pub host: Option<String>,
+    /// A context of the `docker` program, by name; never beside `host`.
+    pub context: Option<String>,
+    /// The PEM files of a TLS connection to `host`.
+    pub tls: Option<TlsFiles>,
+}
+
+/// The PEM files of a TLS connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The authorities that may have signed the engine's certificate.
+    pub ca: PathBuf,
+    /// Our certificate.
+    pub certificate: PathBuf,
+    /// Our private key.
+    pub key: PathBuf,
+}
