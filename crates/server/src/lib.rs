@@ -1,1 +1,15 @@
 //! The API on the unix socket.
+//!
+//! Whoever may connect may do everything: the socket is its owner's alone, and file permissions are the only key.
+//! This crate shows what the controller knows and passes commands on; it decides nothing and keeps nothing.
+
+mod api;
+mod documents;
+mod error;
+mod serve;
+mod socket;
+
+pub use documents::{Accepted, Daemon, RemoveRunner, StatusDocument, Version};
+pub use error::{ErrorBody, ErrorDetail};
+pub use serve::serve;
+pub use socket::{Socket, SocketError};

@@ -1,0 +1,8 @@
+//! The API over a real socket, before a real engine that has no GitHub and no backends.
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+mod commands;
+mod daemon;
+mod documents;
+mod hostile;
+mod socket;
