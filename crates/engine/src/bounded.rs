@@ -35,12 +35,15 @@ impl fmt::Display for Lapse {
     }
 }
 
-/// Runs a call to its end. An answer that is there wins over the daemon's end.
+/// Runs a call to its end. None begins after the daemon's end; an answer that is there wins over it.
 pub(crate) async fn bounded<T>(
     ending: &CancellationToken,
     limit: Duration,
     call: impl Future<Output = T>,
 ) -> Result<T, Lapse> {
+    if ending.is_cancelled() {
+        return Err(Lapse::Ending);
+    }
     // Both arms may be dropped halfway: a call that is abandoned is settled by a later listing.
     tokio::select! {
         biased;
@@ -74,7 +77,13 @@ mod tests {
         let ended = CancellationToken::new();
         ended.cancel();
         assert_eq!(bounded(&open, limit, async { 7 }).await, Ok(7));
-        assert_eq!(bounded(&ended, limit, async { 7 }).await, Ok(7));
+        assert_eq!(bounded(&ended, limit, async { 7 }).await, Err(Lapse::Ending));
+        let last = CancellationToken::new();
+        let ends_all = async {
+            last.cancel();
+            7
+        };
+        assert_eq!(bounded(&last, limit, ends_all).await, Ok(7));
         let never = std::future::pending::<()>;
         assert_eq!(bounded(&open, limit, never()).await, Err(Lapse::TimedOut(limit)));
         assert_eq!(bounded(&ended, limit, never()).await, Err(Lapse::Ending));

@@ -238,7 +238,7 @@ impl Controller {
             self.withheld.events.drain(..excess);
             warn!(events = excess, "events are dropped: the store can't be written for too long");
         }
-        if self.failing.as_ref().is_none_or(|failing| failing.error != error) {
+        if self.failing.as_ref().is_none_or(|failing| failing.error.kind != error.kind) {
             let what =
                 format!("{error}; no runner is made or removed until the store can be written");
             warn!("{what}");

@@ -26,7 +26,7 @@ mod watch;
 pub use clock::SteadyClock;
 pub use handle::{Handle, Refused, Stopped};
 pub use ports::{Ports, StoreDriver};
-pub use start::{Engine, StartError, start};
+pub use start::{Engine, start};
 pub use tasks::{TaskDied, TaskStatus};
 pub use timings::{Spread, Timings};
 pub use view::{ScopeUse, View};

@@ -31,6 +31,7 @@ pub enum StoreDriver {
     /// In the controller's own task: for a store that never blocks, where one thread must do everything in a fixed
     /// order.
     Inline,
-    /// On one thread of its own, so that the controller takes in what happens while the disk syncs.
+    /// On a thread for blocking calls, one commit at a time, so that the controller takes in what happens while the
+    /// disk syncs: what gathers meanwhile is the next commit.
     Thread,
 }

@@ -1,6 +1,6 @@
 //! Puts the engine together and starts it.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use dayfly_core::{
     model::Spec,
@@ -14,7 +14,7 @@ use tokio::{
 use tracing::warn;
 
 use crate::{
-    commit::{Closed, Committer},
+    commit::Committer,
     controller::Controller,
     executor::Executor,
     handle::Handle,
@@ -29,34 +29,19 @@ use crate::{
 /// How long abandoned calls and the store's last sync may take after the controller's end.
 const LAST_WORDS_MAX: Duration = Duration::from_secs(5);
 
-/// The engine could not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The system has no thread left for the store.
-    #[error(
-        "cannot start the store's thread; raise the limit of processes (`ulimit -u`, `TasksMax=`)"
-    )]
-    Thread(#[source] io::Error),
-}
-
 /// The running engine.
 pub struct Engine {
     handle: Handle,
-    closed: Option<Closed>,
 }
 
 /// Starts the controller and a watch for each backend. Needs a tokio runtime around it. `stored` is what
 /// `ports.store` holds.
-///
-/// # Errors
-/// Where the system has no thread left.
-pub fn start(spec: Arc<Spec>, stored: Stored, ports: Ports) -> Result<Engine, StartError> {
+#[must_use]
+pub fn start(spec: Arc<Spec>, stored: Stored, ports: Ports) -> Engine {
     let tasks = Tasks::default();
     let recorder = Recorder::default();
     let (inputs, received) = mpsc::channel(INBOX_MAX);
     let (readers, reading) = mpsc::channel(READERS_MAX);
-    let (committer, closed) =
-        Committer::new(ports.store, ports.store_driver).map_err(StartError::Thread)?;
     let handle = Handle {
         inputs: inputs.clone(),
         readers,
@@ -79,7 +64,7 @@ pub fn start(spec: Arc<Spec>, stored: Stored, ports: Ports) -> Result<Engine, St
         Instruments { clock: ports.clock, forges: ports.forges, recorder, tasks: tasks.clone() },
         Inbox { inputs: received, readers: reading },
         handle.wake.clone(),
-        committer,
+        Committer::new(ports.store, ports.store_driver, tasks.clone()),
         executor,
         (ports.ids, ports.events),
     );
@@ -89,7 +74,7 @@ pub fn start(spec: Arc<Spec>, stored: Stored, ports: Ports) -> Result<Engine, St
         let task = format!("watch {name}");
         tasks.serve(task, watch(name, backend, inputs.clone(), tasks.ending().clone()));
     }
-    Ok(Engine { handle, closed })
+    Engine { handle }
 }
 
 impl Engine {
@@ -106,14 +91,8 @@ impl Engine {
     pub async fn ended(self) -> Result<(), TaskDied> {
         let tasks = &self.handle.tasks;
         tasks.ending().cancelled().await;
-        let last_words = async {
-            tasks.gone().await;
-            if let Some(closed) = self.closed {
-                // An error is a writer that panicked: the store is closed all the same.
-                let _ = closed.await;
-            }
-        };
-        if timeout(LAST_WORDS_MAX, last_words).await.is_err() {
+        // The store is closed with the controller, or after a commit that the controller's end left behind.
+        if timeout(LAST_WORDS_MAX, tasks.gone()).await.is_err() {
             warn!(
                 "calls or the store did not end within {} s: they are abandoned",
                 LAST_WORDS_MAX.as_secs()

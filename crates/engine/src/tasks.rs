@@ -8,14 +8,15 @@ use std::{
 };
 
 use futures_util::FutureExt;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use tokio::task::JoinHandle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, error};
 
 use crate::bounded::panic_text;
 
 /// How a named task is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "status", rename_all = "snake_case")]
 pub enum TaskStatus {
     /// It runs.
@@ -80,6 +81,14 @@ impl Tasks {
     /// that.
     pub(crate) fn call(&self, call: impl Future<Output = ()> + Send + 'static) {
         self.tracker.spawn(call);
+    }
+
+    /// Starts a blocking call on a thread for such: it is waited for at the end.
+    pub(crate) fn blocking<T: Send + 'static>(
+        &self,
+        call: impl FnOnce() -> T + Send + 'static,
+    ) -> JoinHandle<T> {
+        self.tracker.spawn_blocking(call)
     }
 
     /// Ends everything at the next chance.

@@ -135,7 +135,7 @@ impl Daemon {
             ids: Box::new(Counted(0)),
             events: Arc::new(Nowhere),
         };
-        let engine = dayfly_engine::start(Arc::new(spec), stored, ports).unwrap();
+        let engine = dayfly_engine::start(Arc::new(spec), stored, ports);
         let handle = engine.handle();
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("run").join("dayfly.sock");

@@ -320,7 +320,7 @@ pub fn start(
         ids: Box::new(Counted(stored.runners.len() as u64 * 1_000)),
         events: Arc::new(site.clone()),
     };
-    let engine = dayfly_engine::start(spec.clone(), stored, ports).unwrap();
+    let engine = dayfly_engine::start(spec.clone(), stored, ports);
     let handle = engine.handle();
     (engine, handle)
 }
