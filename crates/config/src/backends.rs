@@ -10,7 +10,8 @@ use dayfly_core::model::BackendName;
 use crate::{
     config::{BackendConfig, DockerConfig, TlsFiles},
     keys,
-    problem::{Problems, visible},
+    mask::visible,
+    problem::Problems,
     table::{Table, Text},
     yaml::{Node, Value},
 };
@@ -54,8 +55,8 @@ fn backend(node: &Node, base: &Path, problems: &mut Problems) -> Option<BackendC
         .filter(|kind| table.get(kind).is_some())
         .collect();
     let [kind] = kinds.as_slice() else {
-        // A kind of a later version has been told already.
-        if !table.present().any(|key| keys::BACKEND.later.contains(&key.text)) {
+        // A kind that is misspelt, or of a later version, has been told already.
+        if !kinds.is_empty() || table.is_known() {
             let message = format!("a backend is of one kind, and this has {}", kinds.len());
             problems.error(&table.span, message, "write one of `docker`, `process`");
         }

@@ -7,8 +7,8 @@ use dayfly_core::model::{ScopeKind, ScopeName, ScopeSpec};
 use crate::{
     config::{AppAuth, Auth, ScopeConfig},
     keys,
-    mask::has_user_part,
-    problem::{Problems, visible},
+    mask::{has_user_part, visible},
+    problem::Problems,
     secret::SecretRef,
     table::{Table, Text},
     yaml::Node,
@@ -91,15 +91,17 @@ fn name(table: &Table<'_>, only: bool, problems: &mut Problems) -> Option<ScopeN
         return None;
     }
     let text = table.text("name", problems)?;
-    ScopeName::new(text.text)
-        .map_err(|error| {
+    match ScopeName::new(text.text) {
+        Ok(name) => Some(name),
+        Err(error) => {
             problems.error(
                 text.span,
                 format!("`{}` is no scope name", visible(text.text)),
                 error.rule,
-            )
-        })
-        .ok()
+            );
+            None
+        }
+    }
 }
 
 fn address(table: &Table<'_>, problems: &mut Problems) -> Option<(String, ScopeKind)> {
@@ -182,6 +184,8 @@ fn auth(node: &Node, base: &Path, problems: &mut Problems) -> Option<Auth> {
     match (table.get("app"), table.get("token")) {
         (Some(app), None) => self::app(app, base, problems).map(Auth::App),
         (None, Some(_)) => secret(&table, "token", base, problems).map(Auth::Token),
+        // A misspelt key has been told already.
+        (None, None) if !table.is_known() => None,
         (both, _) => {
             let has =
                 if both.is_some() { "both `app` and `token`" } else { "neither `app` nor `token`" };

@@ -6,7 +6,8 @@ use dayfly_core::model::{InstanceSpec, Mount, PullPolicy};
 
 use crate::{
     keys,
-    problem::{Problems, visible},
+    mask::visible,
+    problem::Problems,
     quantity,
     table::{Table, Text, text},
     yaml::{Node, Value},
@@ -134,10 +135,15 @@ fn tmpfs(pool: &Table<'_>, problems: &mut Problems) -> BTreeMap<String, String> 
         Some(Node { value: Value::Map(_), .. }) => {
             let entries = pool.map("tmpfs", problems).into_iter();
             entries
-                .filter_map(|(path, node)| match &node.value {
-                    Value::Nothing => Some((path, "")),
-                    _ => text(node, "the options of a `tmpfs`", problems)
-                        .map(|options| (path, options.text)),
+                .filter_map(|(path, node)| match (&node.value, node.text()) {
+                    (Value::Nothing, _) => Some((path, "")),
+                    (_, Some(options)) => Some((path, options)),
+                    _ => {
+                        let message =
+                            format!("the options of a `tmpfs` are text, not {}", node.word());
+                        problems.error(&node.span, message, "write them as `mount -o` takes them");
+                        None
+                    }
                 })
                 .collect()
         }

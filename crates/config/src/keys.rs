@@ -124,22 +124,71 @@ pub(crate) const DEADLINES: Keys = keys(
     &["creating", "booting", "minting", "starting", "idle", "removing", "job_timeout", "warm"],
 );
 
-/// All of them.
 #[cfg(test)]
-pub(crate) const ALL: [&Keys; 15] = [
-    &FILE,
-    &SCOPE,
-    &AUTH,
-    &APP,
-    &BACKEND,
-    &DOCKER,
-    &TLS,
-    &PROCESS,
-    &NOOP,
-    &STORE,
-    &POOL,
-    &MOUNT,
-    &CAPABILITIES,
-    &SCHEDULE,
-    &DEADLINES,
-];
+mod tests {
+    use std::{collections::BTreeSet, path::Path};
+
+    use super::*;
+
+    const SECTIONS: [&Keys; 14] = [
+        &FILE,
+        &SCOPE,
+        &AUTH,
+        &APP,
+        &BACKEND,
+        &DOCKER,
+        &TLS,
+        &PROCESS,
+        &STORE,
+        &POOL,
+        &MOUNT,
+        &CAPABILITIES,
+        &SCHEDULE,
+        &DEADLINES,
+    ];
+
+    const REFERENCE: &str = include_str!("../../../docs/config.md");
+
+    /// The keys of the table in the section of that name.
+    fn documented(what: &str) -> BTreeSet<&'static str> {
+        let title = |line: &str| {
+            line.starts_with('#').then(|| line.trim_start_matches(['#', ' ']).to_lowercase())
+        };
+        let mut lines = REFERENCE.lines().skip_while(|line| title(line).as_deref() != Some(what));
+        assert!(lines.next().is_some(), "docs/config.md has no section \"{what}\"");
+        let rows = lines.take_while(|line| !line.starts_with('#'));
+        rows.filter_map(|row| row.strip_prefix("| `")?.split_once('`').map(|(key, _)| key))
+            .collect()
+    }
+
+    #[test]
+    fn the_reference_has_every_key_and_no_other() {
+        for keys in SECTIONS {
+            let known: BTreeSet<_> = keys.known.iter().copied().collect();
+            assert_eq!(documented(keys.what), known, "in the section on {}", keys.what);
+        }
+    }
+
+    #[test]
+    fn a_key_is_of_one_sort() {
+        for keys in SECTIONS.into_iter().chain([&NOOP]) {
+            let instead = keys.instead.iter().map(|(key, _)| key);
+            let all: Vec<_> =
+                keys.known.iter().chain(keys.hidden).chain(keys.later).chain(instead).collect();
+            assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len(), "{all:?}");
+        }
+        assert!(CONTAINER_ONLY.iter().all(|key| POOL.known.contains(key)));
+    }
+
+    #[test]
+    fn the_references_examples_are_valid() {
+        let blocks = REFERENCE.split("```").skip(1).step_by(2);
+        let examples: Vec<_> = blocks.filter_map(|block| block.strip_prefix("yaml\n")).collect();
+        assert!(examples.len() >= 3);
+        for example in examples {
+            if let Err(errors) = crate::parse(example.as_bytes(), Path::new("docs/config.md")) {
+                panic!("{errors}");
+            }
+        }
+    }
+}

@@ -21,6 +21,9 @@ const TOKEN_PREFIXES: [&str; 6] = ["ghp_", "gho_", "ghu_", "ghs_", "ghr_", "gith
 /// Fewer characters after the prefix are no token: GitHub's have 36 and more.
 const TOKEN_TAIL_MIN: usize = 10;
 
+/// In the middle of a word, as in `highs_and_lows`, only a long tail without a break is one.
+const TAIL_IN_WORD_MIN: usize = 20;
+
 /// A shorter secret is hidden where it stands, but not looked for in other words.
 const LOOKED_FOR_MIN: usize = 6;
 
@@ -114,6 +117,23 @@ impl Mask {
     }
 }
 
+/// A text of the user's within a sentence: without secrets and control characters, and not endless.
+pub(crate) fn visible(text: &str) -> String {
+    const SHOWN_CHARS_MAX: usize = 80;
+    let lines: Vec<_> =
+        text.lines().map(|source| line(source, 0..0, hidden_in_line(source)).0).collect();
+    let text = lines.join("\n");
+    let mut shown: String = text
+        .chars()
+        .take(SHOWN_CHARS_MAX)
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect();
+    if text.chars().nth(SHOWN_CHARS_MAX).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
 /// Whether the value of such a key is a secret.
 fn is_secret_key(key: &str) -> bool {
     let key = key.to_lowercase();
@@ -139,18 +159,22 @@ pub(crate) fn has_user_part(text: &str) -> bool {
 
 /// Where tokens and keys lie in a text. After the beginning of a PEM key all is one.
 pub(crate) fn secret_places(text: &str) -> Vec<Range<usize>> {
+    let in_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let mut places: Vec<_> = TOKEN_PREFIXES
         .iter()
         .flat_map(|prefix| text.match_indices(prefix))
         .filter_map(|(start, prefix)| {
-            let in_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-            if text[..start].ends_with(in_word) {
-                return None;
-            }
+            let end = start + prefix.len();
+            let run = |belongs: &dyn Fn(char) -> bool| {
+                let tail = &text[end..];
+                tail.find(|c| !belongs(c)).unwrap_or(tail.len())
+            };
+            let length = run(&|c| in_word(c) || c == '.' || c == '-');
+            let begins = !text[..start].ends_with(in_word);
+            let is_token = (begins && length >= TOKEN_TAIL_MIN)
+                || run(&|c| c.is_ascii_alphanumeric()) >= TAIL_IN_WORD_MIN;
             // A token may be a JWT behind its prefix: dots and dashes belong to it.
-            let tail = &text[start + prefix.len()..];
-            let length = tail.find(|c| !in_word(c) && c != '.' && c != '-').unwrap_or(tail.len());
-            (length >= TOKEN_TAIL_MIN).then_some(start..start + prefix.len() + length)
+            is_token.then_some(start..end + length)
         })
         .collect();
     places.extend(text.find(PEM).map(|start| start..text.len()));
@@ -229,6 +253,7 @@ mod tests {
         check("-----BEGIN RSA PRIVATE KEY-----\nabc", true);
         check("highs_and_lows_of_a_long_day", false);
         check("ghp_short", false);
+        check("nameghp_0123456789abcdef0123456789abcdef0123", true);
         check("linux", false);
     }
 

@@ -9,7 +9,8 @@ use crate::{
     config::BackendConfig,
     github::Scopes,
     instance, keys, limits,
-    problem::{Problems, visible},
+    mask::visible,
+    problem::Problems,
     table::{Table, Text, did_you_mean, text},
     yaml::{Node, Value},
 };

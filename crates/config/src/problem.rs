@@ -4,7 +4,7 @@ use std::{fmt, ops::Range, path::Path};
 
 use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet};
 
-use crate::mask::Mask;
+use crate::mask::{Mask, visible};
 
 /// More are counted, not shown.
 const SHOWN_MAX: usize = 100;
@@ -156,18 +156,4 @@ fn render(remark: &Remark, text: &str, name: &Path, mask: &Mask) -> Problem {
 /// The nearest character's start at or before `at`.
 fn floor(text: &str, at: usize) -> usize {
     text.floor_char_boundary(at.min(text.len()))
-}
-
-/// A text of the user's within a sentence: without control characters, and not endless.
-pub(crate) fn visible(text: &str) -> String {
-    const SHOWN_CHARS_MAX: usize = 80;
-    let mut shown: String = text
-        .chars()
-        .take(SHOWN_CHARS_MAX)
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect();
-    if text.chars().nth(SHOWN_CHARS_MAX).is_some() {
-        shown.push('…');
-    }
-    shown
 }

@@ -3,7 +3,8 @@
 use std::ops::{Range, RangeInclusive};
 
 use crate::{
-    problem::{Problems, visible},
+    mask::visible,
+    problem::Problems,
     yaml::{Kind, Node, Value},
 };
 
@@ -20,6 +21,12 @@ pub(crate) struct Keys {
     pub later: &'static [&'static str],
     /// Keys that people write for another, and the remedy.
     pub instead: &'static [(&'static str, &'static str)],
+}
+
+impl Keys {
+    fn has(&self, key: &str) -> bool {
+        self.known.contains(&key) || self.hidden.contains(&key)
+    }
 }
 
 /// A text of the user's and its place.
@@ -42,11 +49,13 @@ impl<'n> Table<'n> {
     /// Takes a node for a mapping with such keys; reports every other key.
     pub fn of(node: &'n Node, keys: &'static Keys, problems: &mut Problems) -> Option<Self> {
         let Value::Map(entries) = &node.value else {
-            let names = keys.known.join("`, `");
             problems.error(
                 &node.span,
                 format!("{} is a mapping, not {}", keys.what, node.word()),
-                format!("write `key: value` pairs; the keys are `{names}`"),
+                format!(
+                    "write `key: value` pairs, such as `{}: …`",
+                    keys.known.first().unwrap_or(&"key")
+                ),
             );
             return None;
         };
@@ -59,10 +68,7 @@ impl<'n> Table<'n> {
 
     /// The value of a key.
     pub fn get(&self, key: &str) -> Option<&'n Node> {
-        debug_assert!(
-            self.keys.known.contains(&key) || self.keys.hidden.contains(&key),
-            "{key} is not a key"
-        );
+        debug_assert!(self.keys.has(key), "{key} is not a key");
         self.entries.iter().find(|(name, _)| name.text() == Some(key)).map(|(_, value)| value)
     }
 
@@ -160,7 +166,9 @@ impl<'n> Table<'n> {
                 problems.error(
                     &node.span,
                     format!("`{key}` is a list, not {}", node.word()),
-                    format!("write `{key}: [one, two]`, or a line with a dash for each"),
+                    format!(
+                        "begin each entry with a dash on a line of its own, or write `{key}: [ … ]`"
+                    ),
                 );
                 &[]
             }
@@ -198,6 +206,12 @@ impl<'n> Table<'n> {
                 Vec::new()
             }
         }
+    }
+
+    /// Whether every key in it is known: a missing one is not just misspelt.
+    pub fn is_known(&self) -> bool {
+        self.present().count() == self.entries.len()
+            && self.present().all(|key| self.keys.has(key.text))
     }
 
     /// The keys that stand in it, with their places.
@@ -245,7 +259,7 @@ fn report_unknown(key: &Node, keys: &Keys, problems: &mut Problems) {
         );
         return;
     };
-    if keys.known.contains(&name) || keys.hidden.contains(&name) {
+    if keys.has(name) {
         return;
     }
     let shown = visible(name);

@@ -79,7 +79,9 @@ pub(crate) fn read(text: &str, duplicates: bool) -> Result<Node, Failure> {
 fn failure(text: &str, error: &Error) -> Failure {
     let error = error.without_snippet();
     let place = error.location().unwrap_or(Location::UNKNOWN);
-    let kind = match error {
+    // What goes wrong while an alias is followed is told of the alias.
+    let cause = if let Error::AliasError { error, .. } = error { error } else { error };
+    let kind = match cause {
         Error::DuplicateMappingKey { .. } => FailureKind::DuplicateKey,
         Error::MultipleDocuments { .. } => FailureKind::SecondDocument,
         Error::Budget { .. }
