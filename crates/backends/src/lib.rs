@@ -3,6 +3,7 @@
 //! Each module implements [`dayfly_core::ports::Backend`] over one engine. None of them decides anything, none keeps
 //! state that a restart could lose, and none touches what does not bear its controller's tag.
 
+#[cfg(any(feature = "docker", feature = "process"))]
 mod console;
 mod failure;
 #[cfg(any(feature = "docker", feature = "process"))]

@@ -18,9 +18,8 @@ use tokio::sync::OnceCell;
 
 use super::{
     endpoint::{Endpoint, TlsFiles, wrong},
-    error::unread,
+    error::{chain, unread},
 };
-use crate::failure::chain;
 
 /// How long the engine may take to begin an answer, in seconds. A start on a loaded engine takes tens of them.
 const ANSWER_S_MAX: u64 = 120;

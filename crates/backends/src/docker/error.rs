@@ -3,7 +3,7 @@
 use bollard::errors::Error;
 use dayfly_core::ports::{BackendError, BackendErrorKind};
 
-use crate::failure::{chain, failure};
+use crate::failure::failure;
 
 /// Words in an engine's refusal that tell of want of room; lower case.
 const NO_CAPACITY: [&str; 5] = [
@@ -111,6 +111,20 @@ fn words(error: &Error) -> String {
             }
         }
     }
+}
+
+/// An error and its sources in one line; a source that its parent already quotes is left out.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        let words = source.to_string();
+        if !text.contains(&words) {
+            text = format!("{text}: {words}");
+        }
+        next = source.source();
+    }
+    text
 }
 
 #[cfg(test)]

@@ -14,10 +14,10 @@ use dayfly_core::{
 use futures_util::StreamExt;
 use tokio::{io::AsyncWriteExt, time::timeout};
 
-use super::error::refused;
+use super::error::{chain, refused};
 use crate::{
     console::Lines,
-    failure::{chain, failure},
+    failure::failure,
     waiter::{RECEIVED, message},
 };
 

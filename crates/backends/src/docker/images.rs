@@ -168,7 +168,7 @@ mod tests {
     #[test]
     fn a_reference_has_a_name_and_a_tag() {
         let check = |image: &str, name: &str, tag: &str| {
-            assert_eq!(name_and_tag(image), (name, tag), "{image}")
+            assert_eq!(name_and_tag(image), (name, tag), "{image}");
         };
         check("ubuntu", "ubuntu", "latest");
         check("ubuntu:24.04", "ubuntu", "24.04");

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use bollard::{
     Docker as Client,
+    container::LogOutput,
     models::{ContainerState, ContainerStateStatusEnum, ContainerSummaryStateEnum as State},
     query_parameters::{ListContainersOptionsBuilder, LogsOptionsBuilder},
 };
@@ -210,10 +211,7 @@ pub(super) async fn output(
 ) -> Result<Vec<String>, bollard::errors::Error> {
     let options =
         LogsOptionsBuilder::new().stdout(true).stderr(true).tail(&lines.to_string()).build();
-    let chunks: Vec<Bytes> = client
-        .logs(container, Some(options))
-        .map_ok(|chunk| chunk.into_bytes())
-        .try_collect()
-        .await?;
+    let chunks: Vec<Bytes> =
+        client.logs(container, Some(options)).map_ok(LogOutput::into_bytes).try_collect().await?;
     Ok(last_lines(chunks, lines))
 }

@@ -82,7 +82,7 @@ async fn open(
         match OpenOptions::new().open_sender(directory.input()) {
             Ok(sender) => return Ok(sender),
             Err(error) if Errno::from_io_error(&error) == Some(Errno::NXIO) => {
-                sleep(BETWEEN_LOOKS).await
+                sleep(BETWEEN_LOOKS).await;
             }
             Err(error) => return Err(fault::on_file(operation, &directory.input(), &error)),
         }

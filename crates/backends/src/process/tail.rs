@@ -53,7 +53,7 @@ impl Tail {
             match fs::OpenOptions::new().write(true).open(path).and_then(|file| file.set_len(0)) {
                 Ok(()) => self.offset = 0,
                 Err(error) => {
-                    tracing::warn!(path = %path.display(), %error, "the console could not be emptied")
+                    tracing::warn!(path = %path.display(), %error, "the console could not be emptied");
                 }
             }
         }
