@@ -180,6 +180,8 @@ fn quoted(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn check(text: &str, expected: Result<(&str, &str), &str>) {
@@ -257,5 +259,15 @@ mod tests {
         let tls = Url::parse("https://broker.example/x").unwrap();
         assert!(hosted.trusts(&tls) && local.trusts(&tls) && local.trusts(&plain));
         assert!(!hosted.trusts(&plain));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_breaks_the_parser(text in ".{0,60}", path in "[a-zA-Z0-9./%?#@:-]{0,40}") {
+            let _ = Address::parse(&text);
+            if let Ok(address) = Address::parse(&format!("https://github.com/{path}")) {
+                prop_assert!(address.scope_url(&["x"]).path().ends_with("/x"));
+            }
+        }
     }
 }

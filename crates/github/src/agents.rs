@@ -1,19 +1,20 @@
 //! Registrations as the Actions service keeps them: made, found by name, removed (protocol.md, 4.1). None of this costs
 //! the credential's REST quota.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use dayfly_core::{
     model::{RegistrationId, RunnerName, ScaleSetId},
-    ports::{ForgeError, ForgeErrorKind, JitConfig, Minted},
+    ports::{ForgeError, ForgeErrorKind, JitConfig, Minted, TransportError},
 };
 use http::Method;
 use serde::{Deserialize, Serialize};
+use tokio::time;
 
 use crate::{
     client::Shared,
     operation::Operation,
-    refusal::{Surface, error, unreadable},
+    refusal::{Surface, error, unanswered, unreadable},
     scale_sets::{Listed, json},
     service::{Call, read},
     wire::Manner,
@@ -24,6 +25,9 @@ const JIT_MAX: usize = 64 * 1024;
 
 /// The runner's own default for the folder of its jobs.
 const WORK_FOLDER: &str = "_work";
+
+/// The waits before a mint is settled and tried again after a lost answer or 5xx.
+const WAITS: [Duration; 2] = [Duration::from_millis(500), Duration::from_millis(1_500)];
 
 const AGENTS: [&str; 5] = ["_apis", "distributedtask", "pools", "0", "agents"];
 
@@ -55,11 +59,11 @@ struct Agent {
     runner_scale_set_id: i64,
 }
 
-/// What came of one attempt to mint.
+/// What came of one attempt to mint; an error beside it says that nothing was made.
 enum Attempt {
     Minted(Minted),
-    /// The name is, or may be, registered without us knowing its configuration.
-    Taken(ForgeError),
+    /// The name is, or may be, registered without us having its configuration.
+    InDoubt(ForgeError),
 }
 
 impl Shared {
@@ -69,16 +73,23 @@ impl Shared {
         runner: &RunnerName,
     ) -> Result<Minted, ForgeError> {
         let operation = Operation::Mint(runner, set);
-        match self.generate(&operation, set, runner).await? {
+        let mut doubt = match self.generate(&operation, set, runner).await? {
             Attempt::Minted(minted) => return Ok(minted),
-            // Crash or cut between GitHub's making the registration and our reading the answer: nobody has its
-            // configuration, so it is removed and made anew.
-            Attempt::Taken(_) => self.clear_name(&operation, set, runner).await?,
+            Attempt::InDoubt(doubt) => doubt,
+        };
+        for wait in WAITS {
+            if doubt.kind == ForgeErrorKind::Transient {
+                time::sleep(wait).await;
+            }
+            // Cut between GitHub's making the registration and our reading the answer: nobody has its configuration,
+            // so what may be there is removed and made anew.
+            self.clear_name(&operation, set, runner).await.map_err(in_doubt)?;
+            doubt = match self.generate(&operation, set, runner).await.map_err(in_doubt)? {
+                Attempt::Minted(minted) => return Ok(minted),
+                Attempt::InDoubt(doubt) => doubt,
+            };
         }
-        match self.generate(&operation, set, runner).await? {
-            Attempt::Minted(minted) => Ok(minted),
-            Attempt::Taken(refusal) => Err(refusal),
-        }
+        Err(doubt)
     }
 
     async fn generate(
@@ -90,16 +101,28 @@ impl Shared {
         let set_text = set.to_string();
         let path = ["_apis", "runtime", "runnerscalesets", &set_text, "generatejitconfig"];
         let body = json(operation, &NewAgent { name: runner.as_str(), work_folder: WORK_FOLDER })?;
-        // Safe to repeat because a name is registered once: the repeat of one that was carried out is a conflict, which
-        // is mended by `clear_name`.
-        let call = Call { body, manner: Manner::Safe, ..Call::on_set(Method::POST, &path, set) };
-        let response = match self.service(operation, call).await {
+        let call = Call { body, manner: Manner::Once, ..Call::on_set(Method::POST, &path, set) };
+        let (admin, answer) = self.service_answer(operation, &call).await?;
+        let response = match answer {
             Ok(response) => response,
-            Err(refusal) if refusal.kind == ForgeErrorKind::Conflict => {
-                return Ok(Attempt::Taken(refusal));
+            Err(cause) => {
+                let failure = unanswered(operation, admin.authorization.token(), &cause);
+                return match cause {
+                    TransportError::NoAnswer { .. } => Ok(Attempt::InDoubt(failure)),
+                    TransportError::Connect { .. } | TransportError::Tls { .. } => Err(failure),
+                };
             }
-            Err(refusal) => return Err(refusal),
         };
+        if !response.status().is_success() {
+            let refusal =
+                self.judge(operation, call.surface, &admin.authorization).judge(&response);
+            return match refusal.kind {
+                ForgeErrorKind::Conflict | ForgeErrorKind::Transient => {
+                    Ok(Attempt::InDoubt(refusal))
+                }
+                _ => Err(refusal),
+            };
+        }
         Ok(
             match read::<MintedWire>(operation, &response, "no registration with its configuration")
             {
@@ -114,9 +137,9 @@ impl Shared {
                         "a configuration of {} bytes, where 1 to {JIT_MAX} are sound",
                         wire.jit.len()
                     );
-                    Attempt::Taken(unreadable(operation, Surface::Service, &what))
+                    Attempt::InDoubt(unreadable(operation, Surface::Service, &what))
                 }
-                Err(odd) => Attempt::Taken(odd),
+                Err(odd) => Attempt::InDoubt(odd),
             },
         )
     }
@@ -130,7 +153,7 @@ impl Shared {
     ) -> Result<(), ForgeError> {
         let call =
             Call { query: &[("agentName", runner.as_str())], ..Call::new(Method::GET, &AGENTS) };
-        let response = self.service(operation, call).await?;
+        let response = self.service(operation, &call).await?;
         let agents: Listed<Agent> = read(operation, &response, "no list of runners")?;
         let of_name = |agent: &&Agent| agent.name.eq_ignore_ascii_case(runner.as_str());
         let Some(agent) = agents.value.iter().find(of_name) else {
@@ -165,11 +188,24 @@ impl Shared {
     ) -> Result<bool, ForgeError> {
         let id_text = id.to_string();
         let path = [AGENTS[0], AGENTS[1], AGENTS[2], AGENTS[3], AGENTS[4], &id_text];
-        match self.service(operation, Call::new(Method::DELETE, &path)).await {
+        match self.service(operation, &Call::new(Method::DELETE, &path)).await {
             Ok(_) => Ok(true),
             // By the service's own class only: a router's 404 is no proof that the runner is gone.
             Err(refusal) if refusal.kind == ForgeErrorKind::NotFound => Ok(false),
             Err(refusal) => Err(refusal),
         }
     }
+}
+
+/// A refusal after an attempt that may have been carried out. Kinds that say "nothing was made" would then be untrue: the
+/// planner must go on to think that the name may be registered.
+fn in_doubt(refusal: ForgeError) -> ForgeError {
+    let kind = match refusal.kind {
+        ForgeErrorKind::RateLimited(_)
+        | ForgeErrorKind::Unauthorized
+        | ForgeErrorKind::NotAllowed(_)
+        | ForgeErrorKind::Refused => ForgeErrorKind::Transient,
+        kind => kind,
+    };
+    ForgeError { kind, ..refusal }
 }

@@ -4,9 +4,8 @@
 //! sign-in, the admin connection, the queues' tokens, the short retries. It decides nothing: what is asked, when, and
 //! again after a longer wait, is the planner's. No token, key or JIT configuration ever leaves it in an error or a log.
 //!
-//! Facts about GitHub stand beside the code with the section of `docs/protocol.md` that they come from, as do the
-//! numbers F1 to F28 of the failures that have been seen.
-#![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests fail by panicking"))]
+//! Facts about GitHub stand beside the code with the section of the protocol notes (`protocol.md`) that they come from,
+//! as do the numbers F1 to F28 that those give to failures that have been seen.
 
 mod address;
 mod admin;

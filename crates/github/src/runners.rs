@@ -8,6 +8,7 @@ use dayfly_core::{
     model::{RegistrationId, RunnerName},
     ports::{ForgeError, ForgeErrorKind, RunnerRecord},
 };
+use futures_util::{StreamExt, stream};
 use http::{Method, Response};
 use serde::Deserialize;
 use url::Url;
@@ -25,6 +26,9 @@ const PER_PAGE: &str = "100";
 
 /// A runner group holds 10,000 runners, an enterprise several groups; a list without an end is refused.
 const PAGES_MAX: usize = 1_000;
+
+/// How many pages are read at once: a tenth of what GitHub allows.
+const PAGES_AT_ONCE: usize = 10;
 
 /// A runner that goes while the pages are read moves others to pages already read. So often the list is begun anew.
 const ATTEMPTS: usize = 3;
@@ -108,66 +112,154 @@ impl Shared {
         operation: &Operation<'_>,
         first: Url,
     ) -> Result<Gathered, ForgeError> {
-        let odd = |what| unreadable(operation, Surface::Rest, what);
         let mut gathered = Gathered { runners: BTreeMap::new(), total: 0 };
-        let mut next = Some(first);
+        let Links { mut next, last } = gathered.take(self.page(operation, first).await?);
+        // Where the last page is told, the others are read at once: the sooner the whole is read, the less it changes.
+        if let Some(pages) = last.and_then(|last| following_pages(&last)) {
+            let mut pages =
+                stream::iter(pages).map(|url| self.page(operation, url)).buffered(PAGES_AT_ONCE);
+            while let Some(page) = pages.next().await {
+                gathered.take(page?);
+            }
+            return Ok(gathered);
+        }
         for _ in 0..PAGES_MAX {
             let Some(url) = next else {
                 return Ok(gathered);
             };
-            let response = self.rest(operation, Method::GET, &url).await?;
-            let page: Page = serde_json::from_slice(response.body())
-                .map_err(|_| odd("it holds no list of runners"))?;
-            gathered.total = gathered.total.max(page.total_count);
-            gathered.runners.extend(
-                page.runners.into_iter().map(RunnerRecord::from).map(|record| (record.id, record)),
-            );
-            next = match next_page(&response) {
-                Some(link) => Some(
-                    url.join(link)
-                        .ok()
-                        .filter(|next| next.origin() == url.origin())
-                        .ok_or_else(|| odd("its next page is on another host"))?,
-                ),
-                None => None,
-            };
+            next = gathered.take(self.page(operation, url).await?).next;
         }
-        Err(odd("its pages have no end"))
+        Err(unreadable(operation, Surface::Rest, "its pages have no end"))
+    }
+
+    async fn page(
+        self: &Arc<Self>,
+        operation: &Operation<'_>,
+        url: Url,
+    ) -> Result<(Page, Links), ForgeError> {
+        let odd = |what| unreadable(operation, Surface::Rest, what);
+        let response = self.rest(operation, Method::GET, &url).await?;
+        let page = serde_json::from_slice(response.body())
+            .map_err(|_| odd("it holds no list of runners"))?;
+        let links =
+            Links::of(&url, &response).ok_or_else(|| odd("its next page is on another host"))?;
+        Ok((page, links))
     }
 }
 
-/// The address of the next page, by the `Link` header.
-fn next_page(response: &Response<Bytes>) -> Option<&str> {
+impl Gathered {
+    fn take(&mut self, (page, links): (Page, Links)) -> Links {
+        self.total = self.total.max(page.total_count);
+        self.runners.extend(
+            page.runners.into_iter().map(RunnerRecord::from).map(|record| (record.id, record)),
+        );
+        links
+    }
+}
+
+/// Where the `Link` header leads.
+#[derive(Debug, PartialEq, Eq)]
+struct Links {
+    next: Option<Url>,
+    last: Option<Url>,
+}
+
+impl Links {
+    /// `None` where a link leads to another host, which must not see the token.
+    fn of(from: &Url, response: &Response<Bytes>) -> Option<Self> {
+        let find = |rel: &str| match link(response, rel) {
+            Some(target) => {
+                from.join(target).ok().filter(|to| to.origin() == from.origin()).map(Some)
+            }
+            None => Some(None),
+        };
+        Some(Self { next: find("next")?, last: find("last")? })
+    }
+}
+
+/// The target of one relation in the `Link` header.
+fn link<'a>(response: &'a Response<Bytes>, rel: &str) -> Option<&'a str> {
     header(response.headers(), "link")?.split(',').find_map(|link| {
         let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
-        parameters
-            .split(';')
-            .any(|parameter| matches!(parameter.trim(), "rel=\"next\"" | "rel=next"))
-            .then_some(target)
+        let is_rel = |parameter: &str| {
+            parameter
+                .trim()
+                .strip_prefix("rel=")
+                .is_some_and(|value| value.trim_matches('"') == rel)
+        };
+        parameters.split(';').any(is_rel).then_some(target)
     })
+}
+
+/// The addresses of the second to the last page, by the last one's; `None` where it has no number that makes sense.
+fn following_pages(last: &Url) -> Option<Vec<Url>> {
+    let number = last.query_pairs().find(|(key, _)| key == "page")?.1.parse::<usize>().ok()?;
+    if !(2..=PAGES_MAX).contains(&number) {
+        return None;
+    }
+    let page = |page: usize| {
+        let mut url = last.clone();
+        let others: Vec<_> = last.query_pairs().filter(|(key, _)| key != "page").collect();
+        url.query_pairs_mut().clear().extend_pairs(others).append_pair("page", &page.to_string());
+        url
+    };
+    Some((2..=number).map(page).collect())
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
+    fn links(header: &str) -> Option<(Option<String>, Option<String>)> {
+        let mut response = Response::new(Bytes::new());
+        response.headers_mut().insert("link", header.parse().unwrap());
+        let from = Url::parse("https://a/b").unwrap();
+        Links::of(&from, &response)
+            .map(|links| (links.next.map(String::from), links.last.map(String::from)))
+    }
+
     #[test]
-    fn links() {
-        let check = |link: &str, expected: Option<&str>| {
-            let mut response = Response::new(Bytes::new());
-            response.headers_mut().insert("link", link.parse().unwrap());
-            assert_eq!(next_page(&response), expected, "{link}");
+    fn link_headers() {
+        let check = |header: &str, next: Option<&str>, last: Option<&str>| {
+            let expected = (next.map(str::to_owned), last.map(str::to_owned));
+            assert_eq!(links(header), Some(expected), "{header}");
         };
-        check(
-            r#"<https://a/b?page=2>; rel="next", <https://a/b?page=9>; rel="last""#,
-            Some("https://a/b?page=2"),
+        let (two, nine) = (Some("https://a/b?page=2"), Some("https://a/b?page=9"));
+        check(r#"<https://a/b?page=2>; rel="next", <https://a/b?page=9>; rel="last""#, two, nine);
+        check(r#"<https://a/b?page=1>; rel="prev",<https://a/b?page=2>;x=y; rel=next"#, two, None);
+        check(r#"</b?page=9>; rel="last""#, None, nine);
+        check("<https://a/b; rel=\"next\"", None, None);
+        check("nonsense, <>", None, None);
+        assert_eq!(links(r#"<https://evil/b?page=2>; rel="next""#), None);
+    }
+
+    #[test]
+    fn pages_by_the_last() {
+        let check = |last: &str, expected: Option<&[&str]>| {
+            let pages = following_pages(&Url::parse(last).unwrap());
+            let pages = pages.map(|pages| pages.into_iter().map(String::from).collect::<Vec<_>>());
+            assert_eq!(
+                pages,
+                expected.map(|urls| urls.iter().map(|url| (*url).to_owned()).collect()),
+                "{last}"
+            );
+        };
+        let (two, three) = (
+            "https://a/b?per_page=100&name=x%26y&page=2",
+            "https://a/b?per_page=100&name=x%26y&page=3",
         );
-        check(
-            r#"<https://a/b?page=1>; rel="prev",<https://a/b?page=3>;x=y; rel="next""#,
-            Some("https://a/b?page=3"),
-        );
-        check(r#"<https://a/b?page=9>; rel="last""#, None);
-        check("<https://a/b; rel=\"next\"", None);
-        check("nonsense, <>", None);
+        check("https://a/b?page=3&per_page=100&name=x%26y", Some(&[two, three]));
+        for odd in ["?page=1", "?page=0", "?page=-4", "?page=1001", "?page=x", "", "?page="] {
+            check(&format!("https://a/b{odd}"), None);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_header_breaks_the_reader(header in "[<>;,=a-z\"/:? ]{0,60}") {
+            let _ = links(&header);
+        }
     }
 }

@@ -134,7 +134,7 @@ impl Shared {
             query: &[("groupName", name)],
             ..Call::new(Method::GET, &["_apis", "runtime", "runnergroups", ""])
         };
-        let response = self.service(&operation, call).await?;
+        let response = self.service(&operation, &call).await?;
         let groups: Listed<GroupWire> = read(&operation, &response, "no list of runner groups")?;
         let mut matching =
             groups.value.iter().filter(|group| group.name.eq_ignore_ascii_case(name));
@@ -163,7 +163,7 @@ impl Shared {
         let group_text = group.to_string();
         let query = [("runnerGroupId", group_text.as_str()), ("name", name)];
         let call = Call { query: &query, ..Call::new(Method::GET, &SETS) };
-        let response = self.service(&operation, call).await?;
+        let response = self.service(&operation, &call).await?;
         let sets: Listed<ScaleSetWire> = read(&operation, &response, "no list of scale sets")?;
         let of_group =
             |set: &ScaleSetWire| set.runner_group_id == 0 || set.runner_group_id == group.0;
@@ -190,7 +190,7 @@ impl Shared {
         let body = self.scale_set_body(&operation, group, name, labels)?;
         // A create whose answer was lost is found by name in a later pass.
         let call = Call { body, manner: Manner::Once, ..Call::new(Method::POST, &SETS) };
-        let response = self.service(&operation, call).await?;
+        let response = self.service(&operation, &call).await?;
         self.scale_set_record(&operation, &response, group)
     }
 
@@ -206,7 +206,7 @@ impl Shared {
         let id_text = id.to_string();
         let path = [SETS[0], SETS[1], SETS[2], &id_text];
         let call = Call { body, ..Call::on_set(Method::PATCH, &path, id) };
-        let response = self.service(&operation, call).await?;
+        let response = self.service(&operation, &call).await?;
         self.scale_set_record(&operation, &response, group)
     }
 
@@ -214,7 +214,7 @@ impl Shared {
         let operation = Operation::DeleteScaleSet(id);
         let id_text = id.to_string();
         let path = [SETS[0], SETS[1], SETS[2], &id_text];
-        match self.service(&operation, Call::on_set(Method::DELETE, &path, id)).await {
+        match self.service(&operation, &Call::on_set(Method::DELETE, &path, id)).await {
             Ok(_) => {}
             Err(refusal) if refusal.kind == ForgeErrorKind::ScaleSetGone => {}
             Err(refusal) => return Err(refusal),

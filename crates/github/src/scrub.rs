@@ -69,6 +69,8 @@ fn is_old_token(run: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -94,5 +96,13 @@ mod tests {
     fn a_cut_token_stays_hidden() {
         let text = format!("{} ghp_{}", "a".repeat(95), "b".repeat(300));
         assert!(!scrub(&text, "", 100).contains("ghp_"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_breaks_it_and_no_token_passes(before in ".{0,80}", after in "[^A-Za-z0-9_.-].{0,80}|") {
+            let scrubbed = scrub(&format!("{before} ghs_16C7e42F292c6912E7{after}"), "", 60);
+            prop_assert!(!scrubbed.contains("ghs_16") && scrubbed.chars().count() <= 60);
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use dayfly_core::{
     model::ScaleSetId,
-    ports::{ForgeError, ForgeErrorKind},
+    ports::{ForgeError, ForgeErrorKind, TransportError},
 };
 use http::{Method, Request, Response, StatusCode, header};
 use serde::de::DeserializeOwned;
@@ -13,6 +13,7 @@ use url::Url;
 
 use crate::{
     address::below,
+    admin::AdminConnection,
     authorization::Authorization,
     client::{Shared, user_agent},
     operation::Operation,
@@ -78,30 +79,42 @@ impl<'a> Call<'a> {
 }
 
 impl Shared {
-    /// One call on the service. A token that is refused is renewed once.
+    /// One call on the service.
     pub async fn service(
         self: &Arc<Self>,
         operation: &Operation<'_>,
-        call: Call<'_>,
+        call: &Call<'_>,
     ) -> Result<Response<Bytes>, ForgeError> {
+        let (admin, answer) = self.service_answer(operation, call).await?;
+        let response =
+            answer.map_err(|cause| unanswered(operation, admin.authorization.token(), &cause))?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        Err(self.judge(operation, call.surface, &admin.authorization).judge(&response))
+    }
+
+    /// One call on the service, whose answer is the caller's to judge. A token that is refused is renewed once. The outer
+    /// error says that the call itself was not sent.
+    pub async fn service_answer(
+        self: &Arc<Self>,
+        operation: &Operation<'_>,
+        call: &Call<'_>,
+    ) -> Result<(Arc<AdminConnection>, Result<Response<Bytes>, TransportError>), ForgeError> {
         let mut renewed = false;
         loop {
             let admin = self.admin(operation).await?;
             let request = call
                 .request(&admin.service, &admin.authorization)
                 .map_err(|cause| bad(operation, &cause))?;
-            let response = self.wire.send(request, call.manner).await;
-            let response = response
-                .map_err(|cause| unanswered(operation, admin.authorization.token(), &cause))?;
-            if response.status().is_success() {
-                return Ok(response);
+            let answer = self.wire.send(request, call.manner).await;
+            let refused =
+                matches!(&answer, Ok(response) if response.status() == StatusCode::UNAUTHORIZED);
+            if !refused || renewed {
+                return Ok((admin, answer));
             }
-            if response.status() == StatusCode::UNAUTHORIZED && !renewed {
-                renewed = true;
-                self.admin.discard(&admin);
-                continue;
-            }
-            return Err(self.judge(operation, call.surface, &admin.authorization).judge(&response));
+            renewed = true;
+            self.admin.discard(&admin);
         }
     }
 }

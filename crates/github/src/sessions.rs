@@ -52,7 +52,7 @@ impl Shared {
         let body = json(&operation, &NewSession { owner_name: &self.owner })?;
         // A repeat after a lost answer would find the set taken, by us.
         let call = Call { body, manner: Manner::Once, ..Call::on_set(Method::POST, &path, set) };
-        let response = self.service(&operation, call).await?;
+        let response = self.service(&operation, &call).await?;
         let wire: SessionWire = read(&operation, &response, "no session")?;
         let id = SessionId(wire.session_id.as_str().into());
         match self.access(&operation, wire) {
@@ -102,7 +102,7 @@ impl Shared {
         let set_text = set.to_string();
         let path = ["_apis", "runtime", "runnerscalesets", &set_text, "sessions", &session.0];
         let call = Call { surface: Surface::Session, ..Call::on_set(Method::PATCH, &path, set) };
-        let response = self.service(&operation, call).await?;
+        let response = self.service(&operation, &call).await?;
         let wire: SessionWire = read(&operation, &response, "no session")?;
         self.access(&operation, wire)
     }
@@ -116,7 +116,7 @@ impl Shared {
         let set_text = set.to_string();
         let path = ["_apis", "runtime", "runnerscalesets", &set_text, "sessions", &session.0];
         let call = Call { surface: Surface::Session, ..Call::on_set(Method::DELETE, &path, set) };
-        match self.service(&operation, call).await {
+        match self.service(&operation, &call).await {
             Ok(_) => {}
             Err(refusal)
                 if matches!(

@@ -4,7 +4,7 @@ use std::{error::Error, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use dayfly_core::ports::{BoxFuture, Transport, TransportError};
-use reqwest::{Certificate, Client, redirect::Policy};
+use reqwest::{Certificate, Client, ClientBuilder, redirect::Policy};
 
 /// GitHub's own limit for payloads ([`Transport`]).
 const BODY_MAX: usize = 25_000_000;
@@ -35,11 +35,18 @@ pub enum HttpTransportError {
     },
 }
 
+/// Marks, among a request's extensions, one whose answer is held back for most of a minute.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LongPoll;
+
 /// HTTP/1.1 and HTTP/2 by reqwest and rustls; redirects are not followed; a proxy is taken from the environment
 /// (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`).
 #[derive(Debug, Clone)]
 pub struct HttpTransport {
-    client: Client,
+    calls: Client,
+    /// Long polls go to the same host as calls, and a host bounds the streams of an HTTP/2 connection (100 is common):
+    /// with that many pools the polls would hold up every other call. Each has an HTTP/1.1 connection of its own.
+    polls: Client,
 }
 
 impl HttpTransport {
@@ -55,14 +62,18 @@ impl HttpTransport {
         };
         // A machine without any certificate of its own is no reason to refuse http:// and the extra authorities: every
         // other server is then untrusted, and said to be so.
-        let client = Self::builder().tls_certs_merge(extra.iter().cloned()).build();
-        let client = client.or_else(|_| Self::builder().tls_certs_only(extra).build());
-        let client = client
-            .map_err(|cause| HttpTransportError::Client { detail: chain(&cause.without_url()) })?;
-        Ok(Self { client })
+        let build = |configure: fn(ClientBuilder) -> ClientBuilder| {
+            let builder = || configure(Self::builder());
+            let client = builder().tls_certs_merge(extra.iter().cloned()).build();
+            let client =
+                client.or_else(|_| builder().tls_certs_only(extra.iter().cloned()).build());
+            client
+                .map_err(|cause| HttpTransportError::Client { detail: chain(&cause.without_url()) })
+        };
+        Ok(Self { calls: build(|builder| builder)?, polls: build(ClientBuilder::http1_only)? })
     }
 
-    fn builder() -> reqwest::ClientBuilder {
+    fn builder() -> ClientBuilder {
         Client::builder()
             .connect_timeout(CONNECT_TIME)
             .read_timeout(READ_TIME)
@@ -78,9 +89,13 @@ impl HttpTransport {
         request: http::Request<Bytes>,
     ) -> Result<http::Response<Bytes>, TransportError> {
         let host = request.uri().authority().map_or_else(String::new, ToString::to_string);
+        let client = if request.extensions().get::<LongPoll>().is_some() {
+            &self.polls
+        } else {
+            &self.calls
+        };
         let request = reqwest::Request::try_from(request).map_err(|cause| failure(&host, cause))?;
-        let mut response =
-            self.client.execute(request).await.map_err(|cause| failure(&host, cause))?;
+        let mut response = client.execute(request).await.map_err(|cause| failure(&host, cause))?;
         let expected = response.content_length().unwrap_or(0);
         let too_long = || TransportError::NoAnswer {
             host: host.clone(),

@@ -18,7 +18,10 @@ use http::{HeaderMap, Request, Response, StatusCode};
 use jiff::{SignedDuration, Timestamp};
 use tokio::{sync::Semaphore, time};
 
-use crate::limits::{Bucket, Limits, header, http_date};
+use crate::{
+    limits::{Bucket, Limits, header, http_date},
+    transport::LongPoll,
+};
 
 /// GitHub asks for no more than 100 requests at once (protocol.md, 5.5). Polls are not counted: they go to another
 /// host and each of them stands for most of a minute.
@@ -75,9 +78,12 @@ impl Wire {
     /// Sends a request, and repeats it shortly where its manner allows.
     pub async fn send(
         &self,
-        request: Request<Bytes>,
+        mut request: Request<Bytes>,
         manner: Manner,
     ) -> Result<Response<Bytes>, TransportError> {
+        if manner == Manner::Poll {
+            request.extensions_mut().insert(LongPoll);
+        }
         let mut waits = WAITS.into_iter();
         loop {
             let answer = self.attempt(request.clone(), manner).await?;

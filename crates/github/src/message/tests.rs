@@ -99,7 +99,7 @@ fn entries_are_read_one_by_one() {
         );
         match expected {
             Ok(()) => {
-                assert_eq!((message.entries.len(), message.unreadable.len()), (2, 0), "{entry}")
+                assert_eq!((message.entries.len(), message.unreadable.len()), (2, 0), "{entry}");
             }
             Err(words) => {
                 assert_eq!(message.entries.len(), 1, "{entry}");

@@ -1,5 +1,5 @@
 //! The client against three other sides: the simulated GitHub, the `scaleset` crate's emulator, and scripted answers.
-#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod emulator;
 mod faults;

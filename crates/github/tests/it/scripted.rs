@@ -2,7 +2,10 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -33,7 +36,7 @@ struct Script {
     answers: Mutex<VecDeque<Answer>>,
     asked: Mutex<Vec<String>>,
     /// Never answers at all.
-    silent: bool,
+    silent: AtomicBool,
 }
 
 impl Transport for Script {
@@ -42,7 +45,7 @@ impl Transport for Script {
         request: Request<Bytes>,
     ) -> BoxFuture<'_, Result<Response<Bytes>, TransportError>> {
         self.asked.lock().unwrap().push(format!("{} {}", request.method(), request.uri()));
-        let silent = self.silent;
+        let silent = self.silent.load(Ordering::Relaxed);
         Box::pin(async move {
             if silent {
                 std::future::pending::<()>().await;
@@ -89,6 +92,29 @@ fn page(total: usize, ids: impl IntoIterator<Item = i64>, next: Option<&str>) ->
 }
 
 const NEXT: &str = "https://api.github.com/orgs/acme/actions/runners?per_page=100&page=2";
+
+#[tokio::test(start_paused = true)]
+async fn a_list_with_a_last_page_is_read_at_once() {
+    let link = |last: usize| {
+        let address = "https://api.github.com/organizations/7/actions/runners?per_page=100";
+        vec![(
+            "link",
+            format!("<{address}&page=2>; rel=\"next\", <{address}&page={last}>; rel=\"last\""),
+        )]
+    };
+    let first =
+        Ok((200, link(4), r#"{"total_count":4,"runners":[{"id":1,"name":"a"}]}"#.to_owned()));
+    let (script_of, github) =
+        script([first, page(4, [2], None), page(4, [3], None), page(4, [4], None)]);
+    assert_eq!(github.list_runners().await.unwrap().len(), 4);
+    let pages = asked(&script_of)[1..].to_vec();
+    let expected = [2, 3, 4].map(|page| {
+        format!(
+            "GET https://api.github.com/organizations/7/actions/runners?per_page=100&page={page}"
+        )
+    });
+    assert_eq!(pages, expected);
+}
 
 #[tokio::test(start_paused = true)]
 async fn a_list_that_changes_under_the_reader_is_begun_anew() {
@@ -170,17 +196,27 @@ async fn redirects_are_followed_within_the_host_for_reads_only() {
 
 #[tokio::test(start_paused = true)]
 async fn silence_ends_a_call() {
-    let (_, github) = client(Script { silent: true, ..Script::default() });
+    let (_, github) = client(Script { silent: true.into(), ..Script::default() });
     let began = Instant::now();
     let refusal = github.list_runners().await.unwrap_err();
     assert_eq!(refusal.kind, ForgeErrorKind::Transient);
     assert!(refusal.detail.contains("nothing came within 30 s"), "{refusal}");
     assert_eq!(began.elapsed().as_secs(), 30);
+
+    // A poll may be held for 50 seconds.
+    let session = r#"{"sessionId":"s","messageQueueUrl":"https://q/","messageQueueAccessToken":"q","statistics":{}}"#;
+    let (script_of, github) = script(connection().into_iter().chain([ok(session)]));
+    let set = dayfly_core::model::ScaleSetId(7);
+    github.open_session(set).await.unwrap();
+    script_of.silent.store(true, Ordering::Relaxed);
+    let began = Instant::now();
+    let refusal = github.poll(set, dayfly_core::model::MessageId(0), 1).await.unwrap_err();
+    assert_eq!((refusal.kind, began.elapsed().as_secs()), (ForgeErrorKind::Transient, 90));
 }
 
 #[tokio::test(start_paused = true)]
 async fn no_more_than_a_hundred_requests_are_under_way() {
-    let (script_of, github) = client(Script { silent: true, ..Script::default() });
+    let (script_of, github) = client(Script { silent: true.into(), ..Script::default() });
     let all = futures_util::future::join_all((0..300).map(|_| github.list_runners()));
     let _ = tokio::time::timeout(Duration::from_secs(10), all).await;
     assert_eq!(asked(&script_of).len(), 100);
@@ -314,15 +350,39 @@ async fn a_configuration_of_absurd_size_is_refused_and_its_registration_removed(
     let absurd =
         || ok(&format!(r#"{{"runner":{{"id":5}},"encodedJITConfig":"{}"}}"#, "A".repeat(70_000)));
     let listed =
-        ok(&format!(r#"{{"value":[{{"id":5,"name":"{}","runnerScaleSetId":7}}]}}"#, runner(1)));
-    let answers = [absurd(), listed, Ok((204, vec![], String::new())), absurd()];
-    let (script_of, github) = script(connection().into_iter().chain(answers));
+        || ok(&format!(r#"{{"value":[{{"id":5,"name":"{}","runnerScaleSetId":7}}]}}"#, runner(1)));
+    let removed = || [listed(), Ok((204, vec![], String::new()))];
+    let rounds = [absurd()]
+        .into_iter()
+        .chain(removed())
+        .chain([absurd()])
+        .chain(removed())
+        .chain([absurd()]);
+    let (script_of, github) = script(connection().into_iter().chain(rounds));
     let refusal = github.mint(dayfly_core::model::ScaleSetId(7), &runner(1)).await.unwrap_err();
     assert!(
         refusal.detail.contains("70000 bytes") && !refusal.detail.contains("AAAA"),
         "{refusal}"
     );
     assert!(asked(&script_of)[4].starts_with("DELETE "), "{:?}", asked(&script_of));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mint_in_doubt_is_never_told_as_one_that_made_nothing() {
+    let limited = || Ok((429, vec![("retry-after", "9".to_owned())], "{}".to_owned()));
+    let forbidden = || Ok((403, vec![], "{}".to_owned()));
+    let nobody = || ok(r#"{"value":[]}"#);
+    let check = async |answers: Vec<Answer>, doubted: bool| {
+        let (_, github) = script(connection().into_iter().chain(answers));
+        let refusal = github.mint(dayfly_core::model::ScaleSetId(7), &runner(1)).await.unwrap_err();
+        assert_eq!(refusal.kind == ForgeErrorKind::Transient, doubted, "{refusal:?}");
+    };
+    check(vec![limited()], false).await;
+    check(vec![forbidden()], false).await;
+    check(vec![cut(), nobody(), limited()], true).await;
+    check(vec![cut(), nobody(), forbidden()], true).await;
+    check(vec![cut(), forbidden()], true).await;
+    check(vec![cut(), nobody(), cut(), nobody(), cut()], true).await;
 }
 
 #[tokio::test(start_paused = true)]

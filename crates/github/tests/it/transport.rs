@@ -1,6 +1,6 @@
 //! The transport against real sockets.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use dayfly_core::ports::{Transport, TransportError};
@@ -12,8 +12,15 @@ use tokio::{
 };
 
 async fn get(url: &str) -> Result<Response<Bytes>, TransportError> {
+    get_trusting(url, None).await
+}
+
+async fn get_trusting(
+    url: &str,
+    authority: Option<&str>,
+) -> Result<Response<Bytes>, TransportError> {
     let request = Request::get(url).body(Bytes::new()).unwrap();
-    HttpTransport::new(None).unwrap().send(request).await
+    HttpTransport::new(authority.map(str::as_bytes)).unwrap().send(request).await
 }
 
 /// A server that reads one request, writes `answer`, and hangs up.
@@ -108,4 +115,49 @@ fn extra_authorities_must_be_certificates() {
         let error = HttpTransport::new(Some(pem.as_bytes())).unwrap_err();
         assert!(error.to_string().contains("certificate"), "{error}");
     }
+}
+
+#[tokio::test]
+async fn a_server_with_an_authority_of_its_own_is_trusted_by_its_certificate_only() {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut parameters = rcgen::CertificateParams::new(vec![]).unwrap();
+    parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let authority = parameters.self_signed(&key).unwrap();
+    let issuer = rcgen::Issuer::new(parameters, key);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::new(vec!["localhost".to_owned()])
+        .unwrap()
+        .signed_by(&key, &issuer)
+        .unwrap();
+    let config = rustls::ServerConfig::builder_with_provider(Arc::new(
+        rustls::crypto::aws_lc_rs::default_provider(),
+    ))
+    .with_safe_default_protocol_versions()
+    .unwrap()
+    .with_no_client_auth()
+    .with_single_cert(vec![certificate.der().clone()], key.serialize_der().try_into().unwrap())
+    .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let serve = async || {
+        let (stream, _) = listener.accept().await.unwrap();
+        if let Ok(mut stream) = acceptor.accept(stream).await {
+            let _ = stream.read(&mut [0; 4096]).await;
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nsafe").await;
+            let _ = stream.read(&mut [0; 64]).await;
+        }
+    };
+    let pem = authority.pem();
+    let url = format!("https://localhost:{port}/");
+    let answer = tokio::join!(async { get_trusting(&url, Some(&pem)).await }, serve()).0.unwrap();
+    assert_eq!(answer.body().as_ref(), b"safe");
+    let unknown = tokio::join!(get(&url), serve()).0.unwrap_err();
+    assert!(
+        matches!(&unknown, TransportError::Tls { detail, .. } if detail.contains("UnknownIssuer")),
+        "{unknown:?}"
+    );
+    let other_name = format!("https://127.0.0.1:{port}/");
+    let wrong = tokio::join!(get_trusting(&other_name, Some(&pem)), serve()).0.unwrap_err();
+    assert!(matches!(wrong, TransportError::Tls { .. }), "{wrong:?}");
 }
