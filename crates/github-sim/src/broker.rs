@@ -167,12 +167,11 @@ impl Sim {
     }
 
     fn runner_leaves(&mut self, at: Timestamp, id: RunnerId) -> Handled {
-        if let Some(job) = self.runners.get(id).and_then(|runner| runner.job) {
-            if self.jobs.get(&job).is_some_and(|job| matches!(job.state, JobState::Offered { .. }))
-            {
-                self.clear_runner_job(id);
-                self.take_back(at, job);
-            }
+        if let Some(job) = self.runners.get(id).and_then(|runner| runner.job)
+            && self.jobs.get(&job).is_some_and(|job| matches!(job.state, JobState::Offered { .. }))
+        {
+            self.clear_runner_job(id);
+            self.take_back(at, job);
         }
         self.set_offline(id);
         self.timers.cancel(Timer::Idle(id));
@@ -225,10 +224,10 @@ impl Sim {
             }
             _ => return Ok(None),
         };
-        if kind == "JobCancellation" {
-            if let Some(runner) = self.runners.get_mut(id) {
-                runner.cancel_told = true;
-            }
+        if kind == "JobCancellation"
+            && let Some(runner) = self.runners.get_mut(id)
+        {
+            runner.cancel_told = true;
         }
         Ok(Some(ok(&json!({ "messageId": number, "messageType": kind, "body": body.to_string() }))))
     }

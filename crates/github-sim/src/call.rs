@@ -107,7 +107,7 @@ impl Page {
         let last = total.div_ceil(self.per).max(1) as u64;
         let mut links = Vec::new();
         let mut link = |number: u64, rel: &str| {
-            links.push(format!("<{}>; rel=\"{rel}\"", self.url(call, number)))
+            links.push(format!("<{}>; rel=\"{rel}\"", self.url(call, number)));
         };
         if self.number > 1 {
             link(self.number - 1, "prev");

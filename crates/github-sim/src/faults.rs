@@ -256,10 +256,10 @@ fn rewrite(reply: &mut Reply, change: impl FnOnce(&mut Value)) {
 }
 
 fn edit_entries(body: &mut Value, change: impl FnOnce(&mut Vec<Value>)) {
-    if let Some(Value::String(text)) = body.get_mut("body") {
-        if let Ok(mut entries) = serde_json::from_str::<Vec<Value>>(text) {
-            change(&mut entries);
-            *text = Value::Array(entries).to_string();
-        }
+    if let Some(Value::String(text)) = body.get_mut("body")
+        && let Ok(mut entries) = serde_json::from_str::<Vec<Value>>(text)
+    {
+        change(&mut entries);
+        *text = Value::Array(entries).to_string();
     }
 }

@@ -286,6 +286,7 @@ impl Sim {
         job.state = JobState::Completed { conclusion };
         job.completed_at = Some(at);
         let run = job.run;
+        *self.ended.entry(conclusion).or_default() += 1;
         if let Some(set_id) = set {
             if let Some(set) = self.sets.get_mut(set_id) {
                 set.assigned.remove(&id);

@@ -5,6 +5,7 @@
 //! tested against it: shared types would hide a shared mistake. Where GitHub is not documented and the behaviour is a guess, the code
 //! says so beside it. The control API is described at [`control`].
 
+mod agent;
 mod answer;
 mod broker;
 mod call;

@@ -75,20 +75,25 @@ impl Sim {
     fn scoped_route(&mut self, call: &Call<'_>, route: &Route, caller: &Caller) -> Handled {
         use Need::{ActionsRead, ActionsWrite, RunnersRead, RunnersWrite};
         let (path, need) = match route {
-            Route::RunnersList(path) | Route::RunnerGet(path, _) => (path, RunnersRead),
-            Route::RestGroupsList(path)
+            Route::RunnersList(path)
+            | Route::RunnerGet(path, _)
+            | Route::RestGroupsList(path)
             | Route::RestGroupGet(path, _)
             | Route::RestGroupRunners(path, _) => (path, RunnersRead),
-            Route::RegistrationToken(path) | Route::RemoveToken(path) => (path, RunnersWrite),
-            Route::RunnerDelete(path, _) | Route::RunnerJit(path) => (path, RunnersWrite),
-            Route::RunsList(path) | Route::RunGet(path, _) | Route::RunJobs(path, _) => {
-                (path, ActionsRead)
-            }
-            Route::RunAttemptJobs(path, ..) | Route::JobGet(path, _) => (path, ActionsRead),
+            Route::RegistrationToken(path)
+            | Route::RemoveToken(path)
+            | Route::RunnerDelete(path, _)
+            | Route::RunnerJit(path) => (path, RunnersWrite),
+            Route::RunsList(path)
+            | Route::RunGet(path, _)
+            | Route::RunJobs(path, _)
+            | Route::RunAttemptJobs(path, ..)
+            | Route::JobGet(path, _) => (path, ActionsRead),
             Route::RunCancel(path, _)
             | Route::RunForceCancel(path, _)
-            | Route::RunRerun(path, _) => (path, ActionsWrite),
-            Route::RunRerunFailed(path, _) | Route::JobRerun(path, _) => (path, ActionsWrite),
+            | Route::RunRerun(path, _)
+            | Route::RunRerunFailed(path, _)
+            | Route::JobRerun(path, _) => (path, ActionsWrite),
             _ => return Err(Refusal::rest_not_found()),
         };
         let scope = self.scope_at(path)?;

@@ -153,7 +153,7 @@ impl Wanted {
         for (key, value) in body {
             match key.to_lowercase().as_str() {
                 "name" => {
-                    wanted.name = value.as_str().filter(|name| !name.is_empty()).map(str::to_owned)
+                    wanted.name = value.as_str().filter(|name| !name.is_empty()).map(str::to_owned);
                 }
                 "runnergroupid" => wanted.group = value.as_i64().filter(|id| *id > 0).map(GroupId),
                 "labels" => {

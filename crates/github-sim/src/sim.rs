@@ -13,7 +13,7 @@ use crate::faults::{Action, Faults, distort, instead};
 use crate::group::Groups;
 use crate::hold::{Awaited, Hold, Holds};
 use crate::ids::{CredentialId, Ids, JobId, RunId, ScopeId};
-use crate::job::Job;
+use crate::job::{Conclusion, Job};
 use crate::journal::{Entry, Journal};
 use crate::moment;
 use crate::options::{Options, SimConfig};
@@ -41,6 +41,8 @@ pub struct Sim {
     pub(crate) sets: ScaleSets,
     pub(crate) waiting: Waiting,
     pub(crate) jobs: BTreeMap<JobId, Job>,
+    /// Jobs that are over.
+    pub(crate) ended: BTreeMap<Conclusion, usize>,
     pub(crate) runs: BTreeMap<RunId, Run>,
     pub(crate) runners: Runners,
     pub(crate) timers: Timers,
@@ -73,6 +75,7 @@ impl Sim {
             sets: ScaleSets::default(),
             waiting: Waiting::default(),
             jobs: BTreeMap::new(),
+            ended: BTreeMap::new(),
             runs: BTreeMap::new(),
             runners: Runners::default(),
             timers: Timers::default(),
@@ -163,12 +166,10 @@ impl Sim {
             }
         };
         if let Some(at) = faults.iter().position(|fault| matches!(fault, Action::DelayAfter { .. }))
+            && let Action::DelayAfter { ms } = faults.remove(at)
         {
-            if let Action::DelayAfter { ms } = faults.remove(at) {
-                let hold =
-                    Hold { awaited: Awaited::Sending(reply), due: false, faults, entry, route };
-                return Answer::Hold(self.hold(hold, moment::after(now, ms)));
-            }
+            let hold = Hold { awaited: Awaited::Sending(reply), due: false, faults, entry, route };
+            return Answer::Hold(self.hold(hold, moment::after(now, ms)));
         }
         if faults.contains(&Action::ResetAfter) {
             self.journal.end(entry, route, None, now);
@@ -227,7 +228,7 @@ impl Sim {
 
     /// The Actions service: every route but one takes the admin token.
     fn service(&mut self, call: &Call<'_>, route: &Route, entry: u64) -> Handled {
-        if !call.query("api-version").is_some_and(|version| !version.is_empty()) {
+        if call.query("api-version").is_none_or(str::is_empty) {
             return Err(Refusal::service(
                 400,
                 crate::refusal::BAD_ARGUMENT,

@@ -1,30 +1,32 @@
 //! What the control API shows of the state.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Value, json};
 
-use crate::job::{Job, JobState};
+use crate::job::{Conclusion, Job, JobState};
 use crate::moment::unix;
 use crate::runner::Runner;
 use crate::scale_set::ScaleSet;
 use crate::sim::Sim;
 
 impl Sim {
-    /// Counts of what there is.
+    /// Counts of what there is: its cost does not depend on the number of jobs and runners.
     pub(crate) fn summary(&self) -> Value {
-        let mut jobs: BTreeMap<&str, usize> =
-            ["waiting", "assigned", "offered", "running", "success", "failure", "cancelled"]
-                .map(|name| (name, 0))
-                .into();
-        for job in self.jobs.values() {
-            *jobs.entry(phase(job)).or_default() += 1;
-        }
-        let online = self.runners.iter().filter(|runner| runner.online).count();
-        let busy = self.runners.iter().filter(|runner| runner.job.is_some()).count();
+        let waiting: usize = self.waiting.buckets.iter().map(|bucket| bucket.jobs.len()).sum();
+        let assigned: usize = self.sets.iter().map(|set| set.assigned.len()).sum();
+        let ended = |conclusion| self.ended.get(&conclusion).copied().unwrap_or(0);
+        let over: usize = self.ended.values().sum();
         json!({
-            "jobs": { "total": self.jobs.len(), "by_phase": jobs },
-            "runners": { "total": self.runners.len(), "online": online, "busy": busy },
+            "jobs": {
+                "total": self.jobs.len(),
+                "waiting": waiting,
+                "assigned": assigned,
+                // Handed to a runner, accepted or not.
+                "running": self.jobs.len() - waiting - assigned - over,
+                "success": ended(Conclusion::Success),
+                "failure": ended(Conclusion::Failure),
+                "cancelled": ended(Conclusion::Cancelled),
+            },
+            "runners": { "total": self.runners.len(), "online": self.runners.online, "busy": self.runners.busy },
             "sets": self.sets.iter().count(),
             "sessions": self.sets.iter().filter(|set| set.session.is_some()).count(),
         })
@@ -63,7 +65,7 @@ impl Sim {
             "labels": job.labels,
             "phase": phase(job),
             "status": job.status(),
-            "conclusion": job.conclusion().map(crate::job::Conclusion::public),
+            "conclusion": job.conclusion().map(Conclusion::public),
             "set": set,
             "rounds": job.round,
             "runner_id": job.runner.as_ref().map(|(id, _)| id),

@@ -10,7 +10,7 @@ fn main() -> ExitCode {
             .position(|argument| argument == name)
             .and_then(|at| arguments.get(at + 1).cloned())
     };
-    dayfly_runner_stub::main(dayfly_runner_stub::StubArgs {
+    dayfly_runner_stub::main(&dayfly_runner_stub::StubArgs {
         jitconfig: after("--jitconfig"),
         root: std::path::PathBuf::from("."),
         wrapper: arguments.first().is_some_and(|first| first == "run"),

@@ -1,22 +1,20 @@
-//! The client of the broker: one kept-alive connection in plain HTTP, driven by the request that uses it, so that it needs no task.
+//! The client of the broker: a runner's token, session, messages and job calls.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, Uri, header};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::client::conn::http1::{Connection, SendRequest, handshake};
-use hyper_util::rt::TokioIo;
+use http_body_util::Full;
 use jiff::Timestamp;
 use jsonwebtoken::{Algorithm, Header};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
 use uuid::Uuid;
 
+use crate::channel::{Channel, Failure};
 use crate::jit::JitConfig;
+use crate::message::{JobBody, Message, StepResult};
 
 /// Version that the stand-in says it has: above the service's minimum for registration (2.329.0).
 pub(crate) const VERSION: &str = "2.330.0";
@@ -25,8 +23,6 @@ pub(crate) const VERSION: &str = "2.330.0";
 const CALL_S_MAX: u64 = 30;
 /// Bound of a message poll: the service holds it for about 50 s.
 const POLL_S_MAX: u64 = 120;
-/// Largest answer that is read.
-const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Why a call to the broker failed. Never holds a token.
 #[derive(Debug, thiserror::Error)]
@@ -74,97 +70,6 @@ impl BrokerError {
     #[must_use]
     pub fn is_unauthorized(&self) -> bool {
         matches!(self, Self::Refused { status, .. } if *status == StatusCode::UNAUTHORIZED)
-    }
-}
-
-/// What a runner is told.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Message {
-    /// Take this job.
-    Job {
-        /// Names the job in every call about it.
-        id: Uuid,
-    },
-    /// Stop this job.
-    Cancel {
-        /// The job.
-        id: Uuid,
-    },
-}
-
-/// A job, as the simulated GitHub gives it.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct JobBody {
-    /// Names the job.
-    pub job_id: Uuid,
-    /// Display name.
-    pub job_display_name: String,
-    /// What to run.
-    pub steps: Vec<Step>,
-    /// Variables of the job's environment.
-    pub environment: std::collections::BTreeMap<String, String>,
-}
-
-/// A step: one shell line.
-#[derive(Debug, Clone, Deserialize)]
-pub struct Step {
-    /// Display name.
-    pub name: String,
-    /// The shell line.
-    pub run: String,
-}
-
-/// How a step ended.
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct StepResult {
-    /// Display name.
-    pub name: String,
-    /// `succeeded`, `failed`, `canceled`, `skipped`.
-    pub conclusion: &'static str,
-    /// When it began.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub started_at: Option<String>,
-    /// When it ended.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub completed_at: Option<String>,
-}
-
-struct Channel {
-    sender: SendRequest<Full<Bytes>>,
-    connection: Pin<Box<Connection<TokioIo<TcpStream>, Full<Bytes>>>>,
-}
-
-type Failure = Box<dyn std::error::Error + Send + Sync>;
-
-impl Channel {
-    /// Whether another request can be sent; the server may have closed an idle connection.
-    async fn is_usable(&mut self) -> bool {
-        tokio::select! {
-            biased;
-            ready = self.sender.ready() => ready.is_ok(),
-            _ = &mut self.connection => false,
-        }
-    }
-
-    async fn exchange(
-        &mut self,
-        request: Request<Full<Bytes>>,
-    ) -> Result<(StatusCode, Bytes), Failure> {
-        let Self { sender, connection } = self;
-        let mut exchange = std::pin::pin!(async {
-            let response = sender.send_request(request).await?;
-            let status = response.status();
-            let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await?;
-            Ok((status, body.to_bytes()))
-        });
-        // The connection makes progress only while it is polled. When it ends first, the answer may still be complete.
-        tokio::select! {
-            biased;
-            result = &mut exchange => result,
-            _ = connection => exchange.await,
-        }
     }
 }
 
@@ -479,7 +384,7 @@ impl Broker {
         };
         let mut channel = match self.channel.take().filter(|_| usable) {
             Some(channel) => channel,
-            None => connect(&authority, what).await?,
+            None => Channel::connect(&authority, what).await?,
         };
         let (status, body) = channel.exchange(request).await.map_err(broken)?;
         self.channel = Some(channel);
@@ -497,22 +402,6 @@ impl Broker {
             message: member(["errorMessage", "error_description"]),
         })
     }
-}
-
-async fn connect(authority: &str, what: &'static str) -> Result<Channel, BrokerError> {
-    let address = if authority.rsplit(']').next().is_some_and(|rest| rest.contains(':')) {
-        authority.to_owned()
-    } else {
-        format!("{authority}:80")
-    };
-    let stream = TcpStream::connect(&address)
-        .await
-        .map_err(|source| BrokerError::Connect(address.clone(), source))?;
-    stream.set_nodelay(true).map_err(|source| BrokerError::Connect(address, source))?;
-    let (sender, connection) = handshake(TokioIo::new(stream))
-        .await
-        .map_err(|source| BrokerError::Broken(what, source.into()))?;
-    Ok(Channel { sender, connection: Box::pin(connection) })
 }
 
 fn uri(text: &str) -> Result<Uri, BrokerError> {

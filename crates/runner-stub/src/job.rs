@@ -10,7 +10,8 @@ use tokio::process::{Child, Command};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::broker::{Broker, BrokerError, JobBody, Message, StepResult, wall};
+use crate::broker::{Broker, BrokerError, wall};
+use crate::message::{JobBody, Message, StepResult};
 
 /// Renewals of the lock, which lasts 10 minutes; the real runner renews every minute.
 const RENEW_S: u64 = 60;

@@ -7,14 +7,17 @@
 //! [`JitConfig`] and [`Broker`] are public so that a load generator can play many runners without processes.
 
 mod broker;
+mod channel;
 mod exit;
 mod jit;
 mod job;
 mod key;
 mod listener;
+mod message;
 mod wrapper;
 
-pub use broker::{Broker, BrokerError, JobBody, Message, Step, StepResult};
+pub use broker::{Broker, BrokerError};
 pub use exit::Exit;
 pub use jit::{JitConfig, JitError};
+pub use message::{JobBody, Message, Step, StepResult};
 pub use wrapper::{StubArgs, listen, main};

@@ -9,9 +9,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::broker::{Broker, BrokerError, Message, VERSION, wall};
+use crate::broker::{Broker, BrokerError, VERSION, wall};
 use crate::exit::Exit;
 use crate::jit::JitConfig;
+use crate::message::Message;
 
 /// Waits between attempts to reach the service, growing.
 const BACK_OFF_S: [u64; 5] = [1, 2, 4, 8, 15];

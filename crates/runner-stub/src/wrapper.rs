@@ -35,9 +35,9 @@ impl std::fmt::Debug for StubArgs {
 
 /// Runs the stand-in runner to its end. Must be called outside any tokio runtime, and prints to standard output.
 #[must_use]
-pub fn main(args: StubArgs) -> ExitCode {
+pub fn main(args: &StubArgs) -> ExitCode {
     loop {
-        let exit = once(&args);
+        let exit = once(args);
         if !args.wrapper {
             return ExitCode::from(exit as u8);
         }
