@@ -99,10 +99,9 @@ pub(crate) const POOL: Keys = Keys {
     )
 };
 
-/// Keys of a pool that only a container can heed.
+/// Keys of a pool that only an engine of containers can heed.
 pub(crate) const CONTAINER_ONLY: &[&str] = &[
     "pull",
-    "pids",
     "network",
     "mounts",
     "tmpfs",

@@ -12,7 +12,7 @@ use crate::{
     mask::visible,
     problem::Problems,
     table::{Table, Text, did_you_mean, text},
-    yaml::{Node, Value},
+    yaml::{Kind, Node, Value},
 };
 
 /// The runner group that every scope has.
@@ -117,7 +117,7 @@ fn pool(
     let backend = backend(table, backends, problems);
     let kind = backend.as_ref().and_then(|backend| backends.get(backend)).and_then(Option::as_ref);
     let mut instance = instance::read(table, problems);
-    warn_of_container_keys(table, kind, problems);
+    refuse_container_keys(table, kind, problems);
     let image = image(table, backend.as_ref(), kind, backends, problems);
     let (limits, schedules) = limits::read(table, problems);
     let deadlines = limits::deadlines(table, problems);
@@ -348,16 +348,27 @@ fn first_key(node: &Node) -> std::ops::Range<usize> {
     }
 }
 
-fn warn_of_container_keys(
-    table: &Table<'_>,
-    kind: Option<&BackendConfig>,
-    problems: &mut Problems,
-) {
+/// The process backend refuses these at each create; here they are found at once.
+fn refuse_container_keys(table: &Table<'_>, kind: Option<&BackendConfig>, problems: &mut Problems) {
     if !matches!(kind, Some(BackendConfig::Process { .. })) {
         return;
     }
-    for key in table.present().filter(|key| keys::CONTAINER_ONLY.contains(&key.text)) {
-        let message = format!("`{}` does nothing: the pool's backend makes processes", key.text);
-        problems.warning(key.span, message, "remove it, or use a backend that makes containers");
+    for key in keys::CONTAINER_ONLY {
+        let Some(node) = table.get(key) else { continue };
+        let is_off = match &node.value {
+            Value::Scalar { kind: Kind::Bool(on), .. } => !on,
+            Value::List(nodes) => nodes.is_empty(),
+            Value::Map(entries) => entries.is_empty(),
+            _ => false,
+        };
+        if !is_off {
+            let message =
+                format!("`{key}` is not for plain processes, which the pool's backend makes");
+            problems.error(
+                &node.span,
+                message,
+                "remove it, or use a backend that makes containers",
+            );
+        }
     }
 }
