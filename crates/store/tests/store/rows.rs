@@ -11,7 +11,7 @@ use dayfly_core::{
     },
     ports::{Batch, JobKey},
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 /// Text that a careless layer would break.
@@ -131,7 +131,8 @@ pub fn trouble_keys() -> Vec<TroubleKey> {
 }
 
 pub fn trouble() -> Trouble {
-    Trouble { failures: u32::MAX, since: at(0), next_attempt_at: at(9), error: ODD.to_owned() }
+    let first = Trouble::after(None, SignedDuration::from_secs(5), "first", at(0));
+    Trouble::after(Some(&first), SignedDuration::from_secs(5), ODD, at(9)).until(Timestamp::MAX)
 }
 
 /// One row of everything.

@@ -1,15 +1,28 @@
 //! Stores of every version there ever was, with rows in them, opened by this one.
 //!
-//! `tests/versions/N.sql` is a dump of a store of version N that held `everything()`, pragmas included. It is written
-//! when a version is made, by the code of that version, and never again.
+//! `tests/versions/N.sql` is a dump of a store of version N that held `everything()`, pragmas included. `UPDATE=1` writes
+//! the latest version's. Once a version is released its dump is never written again: what can't read it needs a new
+//! version and a migration.
 
-use std::{fs, path::Path};
+use std::{
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use dayfly_core::ports::Store;
 use dayfly_store::Sqlite;
-use rusqlite::Connection;
+use rusqlite::{Connection, types::ValueRef};
 
 use crate::rows::{controller, everything, full_runner, runner_name, runners};
+
+fn pragma(connection: &Connection, name: &str) -> i64 {
+    connection.pragma_query_value(None, name, |row| row.get(0)).unwrap()
+}
+
+fn dump_of(version: i64) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/versions/{version}.sql"))
+}
 
 #[test]
 fn every_earlier_version_is_brought_up_to_date() {
@@ -17,26 +30,61 @@ fn every_earlier_version_is_brought_up_to_date() {
     expected.commit(&everything()).unwrap();
     let expected = expected.load().unwrap();
 
-    let versions = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/versions");
     let directory = tempfile::tempdir().unwrap();
-    let latest = directory.path().join("latest.db");
-    drop(Sqlite::open(&latest, controller()).unwrap());
-    let latest: i64 = Connection::open(&latest)
-        .unwrap()
-        .pragma_query_value(None, "user_version", |row| row.get(0))
-        .unwrap();
+    let path = directory.path().join("latest.db");
+    Sqlite::open(&path, controller()).unwrap().commit(&everything()).unwrap();
+    let connection = Connection::open(&path).unwrap();
+    let latest = pragma(&connection, "user_version");
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(dump_of(latest), dump(&connection)).unwrap();
+    }
     for version in 1..=latest {
-        let dump = fs::read_to_string(versions.join(format!("{version}.sql"))).unwrap();
         let path = directory.path().join(format!("{version}.db"));
         let connection = Connection::open(&path).unwrap();
-        connection.execute_batch(&dump).unwrap();
-        let stands: i64 =
-            connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-        assert_eq!(stands, version);
+        connection.execute_batch(&fs::read_to_string(dump_of(version)).unwrap()).unwrap();
+        assert_eq!(pragma(&connection, "user_version"), version);
         drop(connection);
 
         let mut store = Sqlite::open(&path, controller()).unwrap();
         assert_eq!(store.load().unwrap(), expected, "version {version}");
         store.commit(&runners([(runner_name(1), Some(full_runner(1)))])).unwrap();
+    }
+}
+
+/// The whole database as SQL.
+fn dump(connection: &Connection) -> String {
+    let mut sql = String::new();
+    for name in ["application_id", "user_version"] {
+        writeln!(sql, "PRAGMA {name} = {};", pragma(connection, name)).unwrap();
+    }
+    let mut tables =
+        connection.prepare("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").unwrap();
+    let tables = tables
+        .query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))
+        .unwrap();
+    for (table, create) in tables.map(Result::unwrap) {
+        writeln!(sql, "{create};").unwrap();
+        let mut rows = connection.prepare(&format!("SELECT * FROM {table}")).unwrap();
+        let columns = rows.column_count();
+        let mut rows = rows.query([]).unwrap();
+        while let Some(row) = rows.next().unwrap() {
+            let values: Vec<_> =
+                (0..columns).map(|column| literal(row.get_ref(column).unwrap())).collect();
+            writeln!(sql, "INSERT INTO {table} VALUES ({});", values.join(", ")).unwrap();
+        }
+    }
+    sql
+}
+
+fn literal(value: ValueRef<'_>) -> String {
+    match value {
+        ValueRef::Integer(number) => number.to_string(),
+        // SQL has no escapes for control characters.
+        ValueRef::Text(text) if text.iter().any(u8::is_ascii_control) => {
+            let hex: String = text.iter().map(|byte| format!("{byte:02x}")).collect();
+            format!("CAST(X'{hex}' AS TEXT)")
+        }
+        ValueRef::Text(text) => format!("'{}'", str::from_utf8(text).unwrap().replace('\'', "''")),
+        other => panic!("no column holds {other:?}"),
     }
 }
