@@ -82,13 +82,17 @@ impl Shared {
     }
 
     /// A registration token: also the proof that the credential may manage the scope's runners.
-    pub async fn registration_token(self: &Arc<Self>) -> Result<SecretString, ForgeError> {
+    async fn registration_token(self: &Arc<Self>) -> Result<SecretString, ForgeError> {
         let operation = Operation::RegistrationToken { scope: &self.scope };
-        let url = self.address.scope_url(&["actions", "runners", "registration-token"]);
-        let response = self.rest(&operation, Method::POST, &url).await?;
+        let response = self.rest(&operation, Method::POST, &self.registration_token_url()).await?;
         serde_json::from_slice::<RegistrationToken>(response.body())
             .map(|answer| answer.token)
             .map_err(|_| unreadable(&operation, Surface::Rest, "it holds no registration token"))
+    }
+
+    /// Where registration tokens are given.
+    pub fn registration_token_url(&self) -> Url {
+        self.address.scope_url(&["actions", "runners", "registration-token"])
     }
 
     async fn register(&self, token: &SecretString) -> Result<AdminConnection, ForgeError> {

@@ -11,7 +11,7 @@ use crate::{
     credential::Signer,
     limits::Bucket,
     operation::Operation,
-    refusal::{Surface, needed},
+    refusal::{Surface, error, needed},
 };
 
 /// The exit code of `check` where the credential, its permission or its scope is at fault (DESIGN.md).
@@ -90,22 +90,23 @@ impl Shared {
     /// A registration token is the proof. Where it is refused with 404, whether the scope can be seen at all tells an
     /// unknown owner from a missing permission.
     async fn try_permission(self: &Arc<Self>) -> Result<String, ForgeError> {
-        let Err(refusal) = self.registration_token().await else {
+        let operation = Operation::RegistrationToken { scope: &self.scope };
+        let (authorization, response) =
+            self.rest_answer(&operation, Method::POST, &self.registration_token_url()).await?;
+        if response.status().is_success() {
             return Ok("GitHub gives registration tokens".to_owned());
-        };
-        let operation = Operation::FindScope { scope: &self.scope };
-        let hidden =
-            matches!(refusal.kind, ForgeErrorKind::NotAllowed(_)) && refusal.detail.contains("404");
-        if !hidden
-            || self.rest(&operation, Method::GET, &self.address.scope_url(&[])).await.is_err()
-        {
-            return Err(refusal);
         }
-        let (scope, permission) = (&self.scope, needed(self.address.kind()));
-        let detail = format!(
-            "{scope} exists, but the credential lacks {}. {}",
-            permission.0, refusal.detail
-        );
-        Err(ForgeError { kind: ForgeErrorKind::NotAllowed(permission), detail, ..refusal })
+        if response.status() == StatusCode::NOT_FOUND {
+            let look = Operation::FindScope { scope: &self.scope };
+            if self.rest(&look, Method::GET, &self.address.scope_url(&[])).await.is_ok() {
+                let permission = needed(self.address.kind());
+                let detail = format!(
+                    "GitHub answered 404 Not Found, though {} exists: the credential lacks {}",
+                    self.scope, permission.0
+                );
+                return Err(error(&operation, ForgeErrorKind::NotAllowed(permission), &detail));
+            }
+        }
+        Err(self.rest_refusal(&operation, Surface::Rest, Bucket::Core, &authorization, &response))
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     limits::{Bucket, limited_until},
     operation::Operation,
     redirect,
-    refusal::{Judge, Surface, error, unanswered},
+    refusal::{Judge, Surface, error, unanswered, within},
     wire::Manner,
 };
 
@@ -26,51 +26,52 @@ const API_VERSION: &str = "2022-11-28";
 /// A token that GitHub gives is used until this long before its end (protocol.md, 1.2).
 const TOKEN_MARGIN: SignedDuration = SignedDuration::from_mins(5);
 
-/// Whose token a REST call bears.
-enum Bearer<'a> {
-    /// The user's own.
-    Own(&'a Authorization),
-    /// The App's installation's.
-    Installation(Arc<InstallationToken>),
-}
-
 impl Shared {
-    /// One REST call below the scope. An installation token that is refused is renewed once.
+    /// One REST call below the scope.
     pub async fn rest(
         self: &Arc<Self>,
         operation: &Operation<'_>,
         method: Method,
         url: &Url,
     ) -> Result<Response<Bytes>, ForgeError> {
-        let mut bearer = self.bearer(operation).await?;
+        let (authorization, response) = self.rest_answer(operation, method, url).await?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        Err(self.rest_refusal(operation, Surface::Rest, Bucket::Core, &authorization, &response))
+    }
+
+    /// One REST call below the scope, whose answer is the caller's to judge. Redirects within the host are followed; an
+    /// installation token that is refused is renewed once.
+    pub async fn rest_answer(
+        self: &Arc<Self>,
+        operation: &Operation<'_>,
+        method: Method,
+        url: &Url,
+    ) -> Result<(Authorization, Response<Bytes>), ForgeError> {
+        let mut authorization = self.bearer(operation).await?;
         let mut url = url.clone();
         let mut followed = 0;
         let mut renewed = false;
         loop {
-            let authorization = match &bearer {
-                Bearer::Own(authorization) => authorization,
-                Bearer::Installation(token) => &token.authorization,
-            };
-            let response = self
-                .rest_with(
-                    operation,
-                    Bucket::Core,
-                    authorization,
-                    method.clone(),
-                    &url,
-                    Bytes::new(),
-                )
-                .await?;
-            if response.status().is_success() {
-                return Ok(response);
-            }
-            if let Bearer::Installation(token) = &bearer
-                && response.status() == StatusCode::UNAUTHORIZED
-                && !renewed
-            {
+            let call = self.rest_with(
+                operation,
+                Bucket::Core,
+                &authorization,
+                method.clone(),
+                &url,
+                Bytes::new(),
+            );
+            let response = call.await?;
+            let is_app = matches!(self.signer, Signer::App(_));
+            if is_app && response.status() == StatusCode::UNAUTHORIZED && !renewed {
                 renewed = true;
-                self.installation.discard(token);
-                bearer = self.bearer(operation).await?;
+                if let Some(held) =
+                    self.installation.held().filter(|held| held.authorization == authorization)
+                {
+                    self.installation.discard(&held);
+                }
+                authorization = self.bearer(operation).await?;
                 continue;
             }
             match redirect::target(&url, &response) {
@@ -78,22 +79,18 @@ impl Shared {
                     followed += 1;
                     url = target;
                 }
-                _ => {
-                    return Err(self.rest_refusal(
-                        operation,
-                        Surface::Rest,
-                        Bucket::Core,
-                        authorization,
-                        &response,
-                    ));
-                }
+                _ => return Ok((authorization, response)),
             }
         }
     }
 
-    async fn bearer(self: &Arc<Self>, operation: &Operation<'_>) -> Result<Bearer<'_>, ForgeError> {
+    /// The user's own token, or the App's installation's.
+    async fn bearer(
+        self: &Arc<Self>,
+        operation: &Operation<'_>,
+    ) -> Result<Authorization, ForgeError> {
         match &self.signer {
-            Signer::Token(authorization) => Ok(Bearer::Own(authorization)),
+            Signer::Token(authorization) => Ok(authorization.clone()),
             Signer::App(_) => {
                 let is_good = |token: &InstallationToken| {
                     self.wire.github_now().duration_until(token.expires_at) > TOKEN_MARGIN
@@ -101,8 +98,8 @@ impl Shared {
                 let renew = || self.clone().sign_in();
                 let token = self.installation.get(is_good, renew).await;
                 token
-                    .map(Bearer::Installation)
-                    .map_err(|inner| crate::refusal::within(operation, &inner))
+                    .map(|token| token.authorization.clone())
+                    .map_err(|inner| within(operation, &inner))
             }
         }
     }

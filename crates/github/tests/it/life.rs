@@ -10,10 +10,15 @@ use serde_json::json;
 
 use crate::fixture::{DEFAULT, Fixture, connect, opened, runner};
 
-/// What a scope looks like and who signs in.
+/// Lives through it in `scope`, signed in by an App or a token, with jobs that are given (`auto`) or acquired.
 async fn live(scope: &str, app: bool, assignment: &str) {
     let fixture = Fixture::new().await;
     fixture.control("scopes", &json!({ "path": scope, "assignment": assignment })).await;
+    // An enterprise has jobs in its organizations only.
+    let enterprise = scope.strip_prefix("enterprises/");
+    if enterprise.is_some() {
+        fixture.control("scopes", &json!({ "path": "acme", "enterprise": enterprise })).await;
+    }
     let owner = scope.split('/').next().unwrap();
     let credential = if app {
         fixture.app(owner, false).await
@@ -34,7 +39,7 @@ async fn live(scope: &str, app: bool, assignment: &str) {
         (set, ["self-hosted".to_owned(), "linux".to_owned()].as_slice())
     );
 
-    fixture.queue_jobs(scope, 2).await;
+    fixture.queue_jobs(enterprise.map_or(scope, |_| "acme"), 2).await;
     let first = one_message(&github, MessageId(0)).await;
     if assignment == "acquire" {
         assert!(first.entries.iter().all(|entry| entry.kind == JobEntryKind::Available));
@@ -121,6 +126,11 @@ async fn a_repository_by_app() {
 #[tokio::test]
 async fn a_repository_by_token_where_jobs_are_acquired() {
     live("acme/site", false, "acquire").await;
+}
+
+#[tokio::test]
+async fn an_enterprise_by_token() {
+    live("enterprises/big", false, "auto").await;
 }
 
 #[tokio::test]

@@ -393,7 +393,12 @@ async fn check_tells_an_unknown_owner_from_a_missing_permission() {
         github.check("Default").await.pop().unwrap().result.unwrap_err()
     };
     let words = said(vec![ok("{}"), not_found(), ok("{}")]).await;
-    assert!(words.contains("organization acme exists, but the credential lacks"), "{words}");
+    assert!(
+        words.contains(
+            "though organization acme exists: the credential lacks the organization permission"
+        ),
+        "{words}"
+    );
     let words = said(vec![ok("{}"), not_found(), not_found()]).await;
     assert!(words.contains("does not exist, or the credential has no access to it"), "{words}");
 }
