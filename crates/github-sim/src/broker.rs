@@ -249,24 +249,31 @@ impl Sim {
 
     fn job_acquire(&mut self, call: &Call<'_>, id: RunnerId) -> Handled {
         let (job_id, _) = self.job_call(call, id)?;
-        let lock = moment::after(call.now, self.options.lock_ms);
-        let name = self.runners.get(id).map(|runner| runner.name.clone()).unwrap_or_default();
-        let job = self.jobs.get_mut(&job_id).ok_or_else(no_runner)?;
-        let JobState::Offered { set, runner } = job.state else {
+        if !self.accept_job(call.now, job_id, id) {
             return Err(Refusal::broker(
                 409,
                 "JobAlreadyAcquired",
                 "The job has been taken already.",
             ));
-        };
+        }
+        let job = self.jobs.get(&job_id).ok_or_else(no_runner)?;
+        Ok(ok(&self.job_body(job, moment::after(call.now, self.options.lock_ms))))
+    }
+
+    /// A runner accepts the job that it was handed; `false` where it has it already, or no longer.
+    pub(crate) fn accept_job(&mut self, at: Timestamp, job_id: JobId, id: RunnerId) -> bool {
+        let lock = moment::after(at, self.options.lock_ms);
+        let name = self.runners.get(id).map(|runner| runner.name.clone()).unwrap_or_default();
+        let Some(job) = self.jobs.get_mut(&job_id) else { return false };
+        let JobState::Offered { set, runner } = job.state else { return false };
         job.state = JobState::Running { set, runner };
-        job.started_at = Some(call.now);
+        job.started_at = Some(at);
         job.runner = Some((id, name));
         let run = job.run;
         self.timers.cancel(Timer::Offered(job_id));
         self.timers.cancel(Timer::Queued(job_id));
         self.timers.set(Timer::Lock(job_id), lock);
-        self.run_moved(call.now, run, "queued", job_id);
+        self.run_moved(at, run, "queued", job_id);
         if let Some(set_id) = set {
             if let Some(set) = self.sets.get_mut(set_id) {
                 set.offered -= 1;
@@ -274,8 +281,7 @@ impl Sim {
             }
             self.push_entry(set_id, EntryKind::Started, job_id, None);
         }
-        let job = self.jobs.get(&job_id).ok_or_else(no_runner)?;
-        Ok(ok(&self.job_body(job, lock)))
+        true
     }
 
     /// The job as the stand-in runner takes it: this project's own shape.

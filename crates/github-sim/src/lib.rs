@@ -11,6 +11,7 @@ mod broker;
 mod call;
 pub mod control;
 mod credential;
+mod direct;
 mod faults;
 mod group;
 mod hold;
@@ -42,6 +43,7 @@ mod workflow_job;
 
 pub use answer::Answer;
 pub use credential::{CreatedCredential, CredentialSpec};
+pub use direct::{Heard, JobFacts, JobPlace, RunnerFacts, RunnerRefused, SetFacts};
 pub use faults::{Action, FaultSpec};
 pub use http_face::{ServeError, Server, SimArgs, run, serve};
 pub use ids::{CredentialId, FaultId, GroupId, HoldId, JobId, RunId, RunnerId, ScopeId, SetId};
