@@ -1,6 +1,5 @@
 //! Files and what comes of them: `cases/NAME.yaml` is read, and the outcome compared with `cases/NAME.expected`.
 //! `UPDATE=1` writes what came.
-#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::{collections::BTreeSet, fs, path::Path};
 

@@ -1,5 +1,4 @@
 //! Files that are not there, or not what they should be, and paths within them.
-#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::{fs, path::Path};
 

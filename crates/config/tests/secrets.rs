@@ -55,7 +55,7 @@ fn check(reference: &SecretRef, environment: &Variables, expected: Result<&str, 
 fn references_are_read() {
     let base = Path::new("/etc/dayfly");
     let check = |text: &str, expected: Option<SecretRef>| {
-        assert_eq!(SecretRef::parse(text, base), expected, "{text}")
+        assert_eq!(SecretRef::parse(text, base), expected, "{text}");
     };
     check("file:token", Some(SecretRef::File("/etc/dayfly/token".into())));
     check("file:/run/token", Some(SecretRef::File("/run/token".into())));
@@ -138,7 +138,7 @@ fn the_default_token_is_the_nearest() {
     let directory = tempfile::tempdir().unwrap();
     let check = |given: Option<&str>, environment: &Variables, expected: Option<&str>| {
         let token = default_token(given.map(SecretString::from), environment).unwrap();
-        assert_eq!(token.as_ref().map(|token| token.expose_secret()), expected);
+        assert_eq!(token.as_ref().map(ExposeSecret::expose_secret), expected);
     };
     let credentials = || Variables::default().with("CREDENTIALS_DIRECTORY", directory.path());
     check(None, &Variables::default(), None);
