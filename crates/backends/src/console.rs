@@ -54,23 +54,28 @@ fn clean(line: &[u8]) -> String {
 }
 
 /// The last lines of some output.
-pub(crate) fn last_lines(
-    chunks: impl IntoIterator<Item = impl AsRef<[u8]>>,
+#[derive(Debug)]
+pub(crate) struct LastLines {
+    lines: VecDeque<String>,
     max: usize,
-) -> Vec<String> {
-    let mut last = VecDeque::new();
-    let mut keep = |line| {
-        if last.len() == max {
-            last.pop_front();
-        }
-        last.push_back(line);
-    };
-    let mut lines = Lines::default();
-    for chunk in chunks {
-        lines.push(chunk.as_ref(), &mut keep);
+}
+
+impl LastLines {
+    /// Keeps at most `max` lines.
+    pub(crate) fn new(max: usize) -> Self {
+        Self { lines: VecDeque::new(), max }
     }
-    lines.finish().into_iter().for_each(&mut keep);
-    last.into()
+
+    pub(crate) fn push(&mut self, line: String) {
+        if self.lines.len() == self.max {
+            self.lines.pop_front();
+        }
+        self.lines.push_back(line);
+    }
+
+    pub(crate) fn into_vec(self) -> Vec<String> {
+        self.lines.into()
+    }
 }
 
 /// The signs of one instance, each told once: a job that prints them without end causes no more than four events.
@@ -95,7 +100,12 @@ mod tests {
     #[test]
     fn output_is_cut_into_bounded_lines() {
         let check = |chunks: &[&[u8]], expected: &[&str]| {
-            assert_eq!(last_lines(chunks, 3), expected, "{chunks:?}");
+            let (mut lines, mut last) = (Lines::default(), LastLines::new(3));
+            for chunk in chunks {
+                lines.push(chunk, |line| last.push(line));
+            }
+            lines.finish().into_iter().for_each(|line| last.push(line));
+            assert_eq!(last.into_vec(), expected, "{chunks:?}");
         };
         check(&[], &[]);
         check(&[b"one\ntwo\n"], &["one", "two"]);

@@ -20,7 +20,7 @@ use super::{
     error::{is_status, unread},
     hand_over,
     images::{self, Images},
-    records, watch,
+    output, records, watch,
 };
 use crate::{console::CONSOLE_LINES, failure::failure};
 
@@ -49,7 +49,10 @@ impl Docker {
         options: &DockerOptions,
         controller: ControllerId,
     ) -> Result<Self, BackendError> {
-        let around = Surroundings::of_process();
+        let mut around = Surroundings::of_process();
+        if options.config_directory.is_some() {
+            around.config_directory.clone_from(&options.config_directory);
+        }
         let endpoint = Endpoint::resolve(options, &around)?;
         Ok(Self {
             controller,
@@ -130,7 +133,7 @@ impl Docker {
         else {
             return Ok(Vec::new());
         };
-        match records::output(client, &id, CONSOLE_LINES).await {
+        match output::last(client, &id, CONSOLE_LINES).await {
             Err(error) if !is_status(&error, 404) => {
                 Err(unread(format!("read the output of {runner}"), &error))
             }

@@ -13,7 +13,7 @@ use crate::failure::failure;
 /// Docker's own default.
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 
-/// How to reach a Docker engine. All fields `None`: as the `docker` program does, by `DOCKER_HOST` (with
+/// How to reach a Docker engine. Where all are `None`: as the `docker` program does, by `DOCKER_HOST` (with
 /// `DOCKER_TLS_VERIFY` and `DOCKER_CERT_PATH`), `DOCKER_CONTEXT`, the current context, the default socket.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DockerOptions {
@@ -23,6 +23,9 @@ pub struct DockerOptions {
     pub context: Option<String>,
     /// Certificates for `host`.
     pub tls: Option<TlsFiles>,
+    /// The directory of the `docker` program's `config.json`, with contexts and passwords for registries; `None`:
+    /// `DOCKER_CONFIG`, else `.docker` in the home directory.
+    pub config_directory: Option<PathBuf>,
 }
 
 /// PEM files for a TLS connection that both ends prove.

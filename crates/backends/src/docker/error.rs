@@ -15,13 +15,14 @@ const NO_CAPACITY: [&str; 5] = [
 ];
 
 /// Words in a 500 of the engine that tell that the same request will be refused again; lower case.
-const NOT_ALLOWED: [&str; 12] = [
+const NOT_ALLOWED: [&str; 13] = [
     "oci runtime",
     "operation not permitted",
     "permission denied",
     "gathering device information",
     "no such file or directory",
     "unknown runtime",
+    "unable to find",
     "invalid argument",
     "not supported",
     "could not select device driver",

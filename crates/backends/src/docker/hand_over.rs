@@ -14,9 +14,11 @@ use dayfly_core::{
 use futures_util::StreamExt;
 use tokio::{io::AsyncWriteExt, time::timeout};
 
-use super::error::{chain, refused};
+use super::{
+    error::{chain, refused},
+    output::Output,
+};
 use crate::{
-    console::Lines,
     failure::failure,
     waiter::{RECEIVED, message},
 };
@@ -74,12 +76,12 @@ pub(super) async fn hand_over(
 
 /// Reads what the container says from now on, up to the receipt.
 async fn receipt(attached: &mut AttachContainerResults) -> Result<(), String> {
-    let mut lines = Lines::default();
+    let mut lines = Output::default();
     let mut last = String::new();
     while let Some(chunk) = attached.output.next().await {
-        let chunk = chunk.map_err(|error| chain(&error))?.into_bytes();
+        let chunk = chunk.map_err(|error| chain(&error))?;
         let mut received = false;
-        lines.push(&chunk, |line| {
+        lines.push(chunk, |line| {
             received |= line == RECEIVED;
             last = line;
         });

@@ -4,11 +4,9 @@ use std::collections::HashMap;
 
 use bollard::{
     Docker as Client,
-    container::LogOutput,
     models::{ContainerState, ContainerStateStatusEnum, ContainerSummaryStateEnum as State},
-    query_parameters::{ListContainersOptionsBuilder, LogsOptionsBuilder},
+    query_parameters::ListContainersOptionsBuilder,
 };
-use bytes::Bytes;
 use dayfly_core::{
     model::{ControllerId, Exit, InstanceId, RunnerName},
     ports::{BackendError, InstanceRecord, InstanceStatus},
@@ -18,9 +16,10 @@ use jiff::Timestamp;
 
 use super::{
     error::{is_status, unread},
+    output,
     template::{LABEL_CONTROLLER, LABEL_RUNNER},
 };
-use crate::console::{LAST_OUTPUT_LINES, last_lines};
+use crate::console::LAST_OUTPUT_LINES;
 
 /// How many ended containers are asked after at once: enough to hide the engine's answer times, few enough to leave
 /// it free for creates.
@@ -199,19 +198,6 @@ async fn exit_of(client: &Client, id: &str, state: &ContainerState) -> Exit {
             .filter(|error| !error.is_empty())
             .map(|error| error.chars().take(2_000).collect()),
         // The output is a help to people: its want is no reason to withhold the rest.
-        last_output: output(client, id, LAST_OUTPUT_LINES).await.unwrap_or_default(),
+        last_output: output::last(client, id, LAST_OUTPUT_LINES).await.unwrap_or_default(),
     }
-}
-
-/// The last lines of a container's output.
-pub(super) async fn output(
-    client: &Client,
-    container: &str,
-    lines: usize,
-) -> Result<Vec<String>, bollard::errors::Error> {
-    let options =
-        LogsOptionsBuilder::new().stdout(true).stderr(true).tail(&lines.to_string()).build();
-    let chunks: Vec<Bytes> =
-        client.logs(container, Some(options)).map_ok(LogOutput::into_bytes).try_collect().await?;
-    Ok(last_lines(chunks, lines))
 }

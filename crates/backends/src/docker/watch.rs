@@ -24,13 +24,11 @@ use tokio::{sync::oneshot, time::timeout};
 use super::{
     connection::Connection,
     error::unread,
+    output::Output,
     records::{self, find, label},
     template::{LABEL_CONTROLLER, LABEL_RUNNER},
 };
-use crate::{
-    console::{Lines, Signs},
-    failure::failure,
-};
+use crate::{console::Signs, failure::failure};
 
 /// How long the rest of the output is waited for once the engine said that the process ended. The engine closes both
 /// within milliseconds; a stream that broke unseen must not hold the news back.
@@ -225,8 +223,8 @@ async fn attend(
 async fn read_output(client: &Client, id: &str, read: &mut (dyn FnMut(&str) + Send)) {
     let options = LogsOptionsBuilder::new().follow(true).stdout(true).stderr(true).build();
     let mut output = client.logs(id, Some(options));
-    let mut lines = Lines::default();
+    let mut lines = Output::default();
     while let Some(Ok(chunk)) = output.next().await {
-        lines.push(&chunk.into_bytes(), |line| read(&line));
+        lines.push(chunk, |line| read(&line));
     }
 }

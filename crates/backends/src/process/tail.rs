@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use crate::console::{Lines, last_lines};
+use crate::console::{LastLines, Lines};
 
 /// How many bytes at the end are searched for the last lines: 200 lines of 500 characters of at most four bytes.
 const LAST_BYTES: u64 = 400_000;
@@ -25,7 +25,10 @@ pub(super) fn last(file: &Path, lines: usize) -> Vec<String> {
         file.take(LAST_BYTES).read_to_end(&mut bytes)?;
         Ok(bytes)
     };
-    last_lines([read().unwrap_or_default()], lines)
+    let (mut cut, mut last) = (Lines::default(), LastLines::new(lines));
+    cut.push(&read().unwrap_or_default(), |line| last.push(line));
+    cut.finish().into_iter().for_each(|line| last.push(line));
+    last.into_vec()
 }
 
 /// Reads a file that grows, from its beginning.

@@ -1,4 +1,9 @@
 //! Docker, the real one.
 
 mod contract;
+mod crash;
 mod engine;
+mod life;
+mod private;
+mod refusals;
+mod secrecy;
