@@ -1,5 +1,6 @@
 //! The project's own tasks: `cargo xtask test`, `tidy`, `bench`, `e2e`.
 
+mod bench;
 mod metadata;
 mod process;
 mod test;
@@ -23,12 +24,15 @@ enum Task {
     Test(test::Options),
     /// The rules that no compiler checks: crate edges, licences, files, documents.
     Tidy,
+    /// The figures of BENCHMARKS.md.
+    Bench(bench::Options),
 }
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().task {
         Task::Test(options) => test::run(&options),
         Task::Tidy => tidy::run(),
+        Task::Bench(options) => bench::run(&options),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

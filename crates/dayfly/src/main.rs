@@ -1,2 +1,19 @@
-//! The program.
-fn main() {}
+//! dayfly: a fresh instance for each job, on the machines that you already have.
+
+mod arguments;
+mod ask;
+mod check;
+mod client;
+mod command;
+mod demo;
+mod failure;
+mod load;
+mod run;
+mod socket;
+mod table;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    command::execute(arguments::Arguments::read())
+}

@@ -16,6 +16,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("dayfly-server", &["dayfly-core", "dayfly-engine"]),
     ("dayfly-github-sim", &[]),
     ("dayfly-runner-stub", &[]),
+    ("dayfly-sim", &["dayfly-core", "dayfly-engine", "dayfly-store", "dayfly-github", "dayfly-github-sim"]),
     (
         "dayfly",
         &[

@@ -1,0 +1,240 @@
+//! What can be said on the command line. Words only; nothing is done here.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Ephemeral self-hosted GitHub Actions runners: a fresh instance for each job.
+#[derive(Debug, Parser)]
+#[command(name = "dayfly", version, max_term_width = 100)]
+pub struct Arguments {
+    /// The daemon's socket; by default $XDG_RUNTIME_DIR/dayfly/dayfly.sock, else /run/dayfly/dayfly.sock
+    #[arg(long, global = true, env = "DAYFLY_SOCKET", value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// One JSON document on stdout, and nothing else there
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What is to be done
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Shows it all without an account and without a configuration, against a simulated GitHub
+    Demo(Demo),
+    /// Runs the daemon
+    Run(Run),
+    /// Tries everything that a configuration names, for real, and says how to mend what is wrong
+    Check(Configured),
+    /// What the daemon would do now, and why
+    Plan,
+    /// Pools, backends and scopes at a glance
+    Status,
+    /// Every runner, with its phase
+    Runners,
+    /// Every job that the daemon knows
+    Jobs,
+    /// One true sentence about a job, a pool or a runner
+    Explain {
+        /// A job's id or address, or the name of a pool or runner
+        what: String,
+    },
+    /// Removes a runner
+    Remove {
+        /// The runner's name
+        runner: String,
+        /// Even if it runs a job, which then fails
+        #[arg(long)]
+        busy: bool,
+    },
+    /// Takes no more jobs for a pool; busy runners finish
+    Drain {
+        /// The pool's name
+        pool: String,
+    },
+    /// Takes jobs for a pool again
+    Undrain {
+        /// The pool's name
+        pool: String,
+    },
+    /// Acts on a pool
+    Pool {
+        /// What to do with it
+        #[command(subcommand)]
+        action: Pool,
+    },
+    /// A simulated GitHub with an HTTP face
+    #[command(hide = true)]
+    GithubSim(GithubSim),
+    /// Stands in for GitHub's runner program
+    #[command(hide = true, disable_help_flag = true)]
+    RunnerStub(RunnerStub),
+    /// Hosts the instances of `noop` backends and plays their runners
+    #[command(hide = true)]
+    NoopLoad(NoopLoad),
+}
+
+/// What can be done with a pool.
+#[derive(Debug, Subcommand)]
+pub enum Pool {
+    /// Removes a pool's runners, its session and its scale set; busy runners finish first
+    Delete {
+        /// The pool's name
+        pool: String,
+    },
+}
+
+/// A command that reads a configuration.
+#[derive(Debug, Args)]
+pub struct Configured {
+    /// The configuration file
+    #[arg(short = 'c', long = "config", value_name = "FILE")]
+    pub config: PathBuf,
+    /// Where the token of scopes without `auth` is: file:PATH, env:NAME or credential:NAME
+    #[arg(long, value_name = "REFERENCE")]
+    pub token: Option<String>,
+}
+
+/// `dayfly run`
+#[derive(Debug, Args)]
+pub struct Run {
+    /// What it reads
+    #[command(flatten)]
+    pub configured: Configured,
+    /// At the end, wait for busy runners instead of leaving them to the next start
+    #[arg(long)]
+    pub drain: bool,
+    /// Append what happens to this file, a line of JSON for each event
+    #[arg(long, value_name = "FILE")]
+    pub events: Option<PathBuf>,
+}
+
+/// `dayfly demo`
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// How many jobs to queue
+    #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub jobs: u32,
+    /// How many runners there may be at once
+    #[arg(long, default_value_t = 5, value_name = "M", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub max: u32,
+    /// How many instances are kept booted beside those that jobs need
+    #[arg(long, default_value_t = 0, value_name = "W", value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    pub warm: u32,
+    /// What makes the instances; by default Docker where its socket answers, else processes
+    #[arg(long)]
+    pub backend: Option<DemoBackend>,
+    /// How long each job sleeps
+    #[arg(long, default_value_t = 2, value_name = "S", value_parser = clap::value_parser!(u32).range(0..=86_400))]
+    pub seconds_per_job: u32,
+    /// End after the jobs, rather than stay until Ctrl-C
+    #[arg(long)]
+    pub once: bool,
+}
+
+/// What makes the demo's instances.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DemoBackend {
+    /// Containers
+    Docker,
+    /// Plain processes: not isolated from this machine
+    Process,
+}
+
+/// `dayfly github-sim`
+#[derive(Debug, Clone, Args)]
+pub struct GithubSim {
+    /// The port on 127.0.0.1, or an address with a port; 0: any free port
+    #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDRESS")]
+    pub listen: std::net::SocketAddr,
+    /// A file that tells the port once the simulator answers
+    #[arg(long, value_name = "FILE")]
+    pub port_file: Option<PathBuf>,
+    /// Seed of all its ids and tokens
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// `dayfly runner-stub`
+#[derive(Debug, Args)]
+pub struct RunnerStub {
+    /// What GitHub's `run.sh` would be given
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub arguments: Vec<String>,
+}
+
+/// `dayfly noop-load`
+#[derive(Debug, Args)]
+pub struct NoopLoad {
+    /// The socket that it makes for the backend
+    #[arg(long, value_name = "PATH")]
+    pub listen: PathBuf,
+}
+
+impl Arguments {
+    /// Reads the command line; a wrong one ends the program with exit code 2 and says what is right.
+    #[must_use]
+    pub fn read() -> Self {
+        Self::parse()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn every_public_command_and_option_is_documented() {
+        fn visit(command: &clap::Command, path: &str, text: &str, missing: &mut Vec<String>) {
+            for sub in command
+                .get_subcommands()
+                .filter(|sub| !sub.is_hide_set() && sub.get_name() != "help")
+            {
+                let path = format!("{path} {}", sub.get_name());
+                if !sub.has_subcommands() && !text.contains(&format!("## `{path}")) {
+                    missing.push(path.clone());
+                }
+                visit(sub, &path, text, missing);
+            }
+            for option in command.get_arguments().filter_map(clap::Arg::get_long) {
+                if !text.contains(&format!("--{option}")) {
+                    missing.push(format!("{path} --{option}"));
+                }
+            }
+        }
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/cli.md");
+        let text = std::fs::read_to_string(path).unwrap();
+        let mut missing = Vec::new();
+        visit(&Arguments::command(), "dayfly", &text, &mut missing);
+        assert!(missing.is_empty(), "not in docs/cli.md: {missing:?}");
+    }
+
+    #[test]
+    fn a_wrong_command_line_is_refused() {
+        let check = |line: &str, good: bool| {
+            let outcome = Arguments::try_parse_from(line.split(' '));
+            assert_eq!(outcome.is_ok(), good, "{line}: {outcome:?}");
+        };
+        check("dayfly status --json", true);
+        check(
+            "dayfly demo --jobs 3 --max 2 --warm 1 --backend process --seconds-per-job 0 --once --json",
+            true,
+        );
+        check("dayfly run -c x.yaml --drain --token file:/run/token", true);
+        check("dayfly runner-stub run --jitconfig abc", true);
+        check("dayfly pool delete linux", true);
+        check("dayfly demo --jobs 0", false);
+        check("dayfly demo --backend lxd", false);
+        check("dayfly run", false);
+        check("dayfly frobnicate", false);
+    }
+}

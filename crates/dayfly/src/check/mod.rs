@@ -1,0 +1,180 @@
+//! `dayfly check`: tries what a configuration names, for real, and says how to mend what is wrong.
+
+mod disk;
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use anyhow::{Context, Result};
+use dayfly_config::Config;
+use dayfly_core::{
+    model::{ControllerId, PoolSpec, ScopeName},
+    ports::{Backend, Finding, Forge},
+};
+use dayfly_engine::SteadyClock;
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use crate::{
+    arguments::Configured,
+    failure::{Code, Failure},
+    run,
+};
+
+/// Tries everything, and prints what came of it.
+pub async fn run(options: &Configured, json: bool) -> Result<()> {
+    let config = run::configuration(options)?;
+    let mut findings =
+        vec![in_order("configuration", format!("{} is well-formed", options.config.display()))];
+    for warning in &config.warnings {
+        findings.push(in_order(
+            "configuration",
+            format!("warning: {}; {}", warning.message, warning.remedy),
+        ));
+    }
+    findings.extend(disk::findings(&config.store));
+    // Nothing is made in this name: it only asks.
+    let controller = run::new_controller()?;
+    findings.extend(outside(&config, options, controller).await?);
+    print(&findings, json)?;
+    let worst = findings
+        .iter()
+        .filter(|finding| finding.result.is_err())
+        .map(|finding| finding.exit_code)
+        .max();
+    match worst {
+        None => Ok(()),
+        Some(code) => {
+            let wrong = findings.iter().filter(|finding| finding.result.is_err()).count();
+            Err(Failure::new(code_of(code), format!("{wrong} of {} checks failed", findings.len()))
+                .into())
+        }
+    }
+}
+
+/// GitHub and the engines, all at once: each may take its time-out.
+async fn outside(
+    config: &Config,
+    options: &Configured,
+    controller: ControllerId,
+) -> Result<Vec<Finding>> {
+    let mut tasks: JoinSet<(usize, Vec<Finding>)> = JoinSet::new();
+    let mut findings = Vec::new();
+    let clock = Arc::new(SteadyClock::start());
+    for (name, scope) in &config.scopes {
+        let what = format!("scope {name}");
+        let forge = run::credential(name, scope.auth.as_ref(), options).and_then(|credential| {
+            let clock: Arc<dyn dayfly_core::ports::Clock> = Arc::<SteadyClock>::clone(&clock);
+            run::forge(name, scope, &credential, controller, clock)
+        });
+        match forge {
+            Ok(forge) => {
+                let (forge, groups, order) = (Arc::new(forge), groups(config, name), tasks.len());
+                tasks.spawn(async move { (order, of_scope(&what, forge.as_ref(), &groups).await) });
+            }
+            Err(failure) => findings.push(wrong(&what, &failure)),
+        }
+    }
+    for (name, backend) in &config.backends {
+        let what = format!("backend {name}");
+        match run::backend(name, backend, config, controller) {
+            Ok(backend) => {
+                let pools = config
+                    .spec
+                    .pools
+                    .values()
+                    .filter(|pool| pool.backend == *name)
+                    .cloned()
+                    .collect();
+                let order = tasks.len();
+                tasks.spawn(
+                    async move { (order, of_backend(&what, backend.as_ref(), pools).await) },
+                );
+            }
+            Err(failure) => findings.push(wrong(&what, &failure)),
+        }
+    }
+    let mut told = tasks.join_all().await;
+    told.sort_by_key(|(order, _)| *order);
+    findings.extend(told.into_iter().flat_map(|(_, findings)| findings));
+    Ok(findings)
+}
+
+/// The runner groups that a scope's pools are in.
+fn groups(config: &Config, scope: &ScopeName) -> BTreeSet<String> {
+    config
+        .spec
+        .pools
+        .values()
+        .filter(|pool| pool.scope == *scope)
+        .map(|pool| pool.group.clone())
+        .collect()
+}
+
+async fn of_scope(what: &str, forge: &dyn Forge, groups: &BTreeSet<String>) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = Vec::new();
+    for group in groups {
+        for finding in forge.check(group).await {
+            let finding = Finding { what: format!("{what}: {}", finding.what), ..finding };
+            // The credential is the same for every group.
+            if !findings.contains(&finding) {
+                findings.push(finding);
+            }
+        }
+    }
+    findings
+}
+
+async fn of_backend(what: &str, backend: &dyn Backend, pools: Vec<PoolSpec>) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = Vec::new();
+    for pool in pools {
+        for finding in backend.check(&pool.instance).await {
+            let finding = Finding {
+                what: format!("{what}, pool {}: {}", pool.name, finding.what),
+                ..finding
+            };
+            findings.push(finding);
+        }
+    }
+    findings
+}
+
+fn in_order(what: &str, detail: impl Into<String>) -> Finding {
+    Finding { what: what.to_owned(), result: Ok(detail.into()), exit_code: 0 }
+}
+
+fn wrong(what: &str, failure: &Failure) -> Finding {
+    let text = match failure.remedy() {
+        Some(remedy) => format!("{failure}; {remedy}"),
+        None => failure.to_string(),
+    };
+    Finding { what: what.to_owned(), result: Err(text), exit_code: failure.code() as u8 }
+}
+
+fn code_of(code: u8) -> Code {
+    let codes = [Code::Config, Code::Credential, Code::Backend, Code::Store];
+    codes.into_iter().find(|known| *known as u8 == code).unwrap_or(Code::Failed)
+}
+
+fn print(findings: &[Finding], json: bool) -> Result<()> {
+    if json {
+        let document: Vec<_> = findings
+            .iter()
+            .map(|finding| {
+                let (ok, detail) = match &finding.result {
+                    Ok(detail) => (true, detail),
+                    Err(detail) => (false, detail),
+                };
+                json!({ "what": finding.what, "ok": ok, "detail": detail, "exit_code": if ok { 0 } else { finding.exit_code } })
+            })
+            .collect();
+        println!("{}", serde_json::to_string(&document).context("print the findings")?);
+        return Ok(());
+    }
+    for finding in findings {
+        match &finding.result {
+            Ok(detail) => println!("ok     {}: {detail}", finding.what),
+            Err(detail) => println!("WRONG  {}: {detail}", finding.what),
+        }
+    }
+    Ok(())
+}

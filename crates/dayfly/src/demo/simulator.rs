@@ -1,0 +1,139 @@
+//! The demo's side of the simulated GitHub: plays its users, and looks behind its scenes.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+/// The organisation that the demo's runners serve.
+pub const ORGANISATION: &str = "demo";
+
+/// The simulator is on this machine and answers at once; only a bug takes longer.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
+
+/// A simulated GitHub that runs in another process.
+pub struct Simulator {
+    http: reqwest::Client,
+    base: String,
+}
+
+/// What the simulator holds.
+#[derive(Debug, Deserialize)]
+pub struct State {
+    /// Every job.
+    pub jobs: Vec<Job>,
+    /// Every registration.
+    pub runners: Vec<Value>,
+    /// Every message session.
+    pub sessions: Vec<Value>,
+}
+
+/// A job, with times in Unix seconds.
+#[derive(Debug, Deserialize)]
+pub struct Job {
+    /// Its id.
+    pub id: i64,
+    /// Its name.
+    pub name: String,
+    /// Where it is: waiting, assigned, offered, running, or its conclusion.
+    pub phase: String,
+    /// The runner that has or had it.
+    pub runner_name: Option<String>,
+    /// When it was queued.
+    pub queued_at: f64,
+    /// When a runner took it.
+    pub started_at: Option<f64>,
+    /// When it ended.
+    pub completed_at: Option<f64>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Counter {
+    requests: u64,
+    statuses: BTreeMap<u16, u64>,
+    kind: Option<String>,
+}
+
+impl Simulator {
+    /// The simulator at an address such as `http://127.0.0.1:8123`.
+    pub fn at(base: String) -> Result<Self> {
+        let http = reqwest::Client::builder().timeout(ANSWER_PATIENCE).no_proxy().build()?;
+        Ok(Self { http, base })
+    }
+
+    /// The address of the demo's scope.
+    pub fn scope_url(&self) -> String {
+        format!("{}/{ORGANISATION}", self.base)
+    }
+
+    /// Makes the organisation and a token that may manage its runners.
+    pub async fn prepare(&self, token: &str) -> Result<()> {
+        self.post("scopes", &json!({ "path": ORGANISATION })).await?;
+        let owners = [ORGANISATION];
+        let permissions = ["admin:org"];
+        self.post(
+            "credentials",
+            &json!({ "type": "pat", "token": token, "permissions": permissions, "owners": owners }),
+        )
+        .await?;
+        Ok(())
+    }
+
+    /// Tells it the address by which runners reach it, where that is not the one that the daemon uses.
+    pub async fn runners_reach_it_at(&self, address: &str) -> Result<()> {
+        self.post("options", &json!({ "runner_url": address })).await?;
+        Ok(())
+    }
+
+    /// Queues `count` jobs of one step.
+    pub async fn queue(&self, label: &str, step: Option<&str>, count: u32) -> Result<()> {
+        let steps: Vec<&str> = step.into_iter().collect();
+        let jobs = json!({
+            "scope": ORGANISATION, "labels": [label], "steps": steps, "count": count, "display_name": "job"
+        });
+        self.post("jobs", &jobs).await?;
+        Ok(())
+    }
+
+    /// Everything that it holds.
+    pub async fn state(&self) -> Result<State> {
+        self.get("state").await
+    }
+
+    /// How many requests the daemon made, but for polls that came back empty.
+    pub async fn daemon_calls(&self) -> Result<u64> {
+        let counters: BTreeMap<String, Counter> = self.get("counters").await?;
+        let daemons = counters.values().filter(|counter| counter.kind.as_deref() == Some("daemon"));
+        Ok(daemons
+            .map(|counter| {
+                counter.requests.saturating_sub(counter.statuses.get(&202).copied().unwrap_or(0))
+            })
+            .sum())
+    }
+
+    async fn get<T: DeserializeOwned>(&self, what: &str) -> Result<T> {
+        let request = self.http.get(format!("{}/control/{what}", self.base));
+        self.answer(what, request).await
+    }
+
+    async fn post(&self, what: &str, body: &Value) -> Result<Value> {
+        let request = self.http.post(format!("{}/control/{what}", self.base)).json(body);
+        self.answer(what, request).await
+    }
+
+    async fn answer<T: DeserializeOwned>(
+        &self,
+        what: &str,
+        request: reqwest::RequestBuilder,
+    ) -> Result<T> {
+        let ask = async {
+            let answer = request.send().await?;
+            let status = answer.status();
+            let text = answer.text().await?;
+            ensure!(status.is_success(), "{status}: {text}");
+            Ok(serde_json::from_str(&text)?)
+        };
+        ask.await.with_context(|| format!("ask the simulated GitHub about {what}"))
+    }
+}

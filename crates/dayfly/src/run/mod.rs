@@ -1,0 +1,123 @@
+//! `dayfly run`: the daemon, from its configuration to its end.
+
+mod ids;
+mod log;
+mod ports;
+mod secrets;
+mod signals;
+
+use std::{path::Path, pin::pin, sync::Arc};
+
+use anyhow::{Context, Result, anyhow, bail};
+use dayfly_config::Config;
+use dayfly_core::ports::Store;
+use dayfly_engine::{Handle, Ports, SteadyClock, StoreDriver};
+use dayfly_server::Socket;
+use dayfly_store::Sqlite;
+use dayfly_telemetry::EventLog;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{info, warn};
+
+use self::{ids::RandomIds, secrets::credentials};
+pub use self::{
+    ids::new_controller,
+    ports::{backend, forge},
+    secrets::credential,
+    signals::Signals,
+};
+use crate::{
+    arguments::{Configured, Run},
+    failure::{Code, Failure},
+};
+
+/// Runs until a signal, and ends in order.
+pub fn run(options: &Run, socket: &Path, json: bool) -> Result<()> {
+    let _log = log::start(json)?;
+    let config = configuration(&options.configured)?;
+    for warning in &config.warnings {
+        warn!("{}: {}", warning.message, warning.remedy);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("start the threads")?;
+    let outcome = runtime.block_on(serve(options, &config, socket));
+    // Calls that outlive their patience are abandoned: the next start settles them.
+    runtime.shutdown_background();
+    outcome
+}
+
+/// Reads the configuration file.
+pub fn configuration(options: &Configured) -> Result<Config, Failure> {
+    dayfly_config::load(&options.config).map_err(|errors| Failure::new(Code::Config, errors))
+}
+
+/// Opens the store for this process alone.
+pub fn store(config: &Config) -> Result<Sqlite> {
+    let store = Sqlite::open(&config.store, new_controller()?);
+    Ok(store.map_err(|error| Failure::new(Code::Store, error))?)
+}
+
+async fn serve(options: &Run, config: &Config, socket: &Path) -> Result<()> {
+    let mut signals = Signals::listen()?;
+    let credentials = credentials(config, &options.configured)?;
+    let mut store = store(config)?;
+    let stored = store.load().map_err(|error| Failure::new(Code::Store, error))?;
+    let controller = stored.controller;
+    let clock = Arc::new(SteadyClock::start());
+    let ports = Ports {
+        forges: ports::forges(config, &credentials, controller, &clock)?,
+        backends: ports::backends(config, controller)?,
+        store: Box::new(store),
+        store_driver: StoreDriver::Thread,
+        clock,
+        ids: Box::new(RandomIds::begin()?),
+        events: Arc::new(events(options)?),
+    };
+    drop(credentials);
+    let socket =
+        Socket::open(socket).map_err(|error| Failure::new(Code::Failed, format_chain(&error)))?;
+    info!(%controller, socket = %socket.path().display(), pools = config.spec.pools.len(), "dayfly runs");
+
+    let engine = dayfly_engine::start(Arc::new(config.spec.clone()), stored, ports);
+    let handle = engine.handle();
+    let (tasks, ending) = (TaskTracker::new(), CancellationToken::new());
+    let mut server = tasks.spawn(dayfly_server::serve(socket, handle.clone(), ending.clone()));
+    let ended = pin!(engine.ended());
+    let outcome = tokio::select! {
+        outcome = ended => outcome.map_err(anyhow::Error::from),
+        _ = &mut server => Err(anyhow!("the API's task ended unasked; running instances are left as they are")),
+        outcome = obey(&mut signals, &handle, options.drain) => outcome,
+    };
+    ending.cancel();
+    tasks.close();
+    tasks.wait().await;
+    outcome?;
+    info!("dayfly has ended");
+    Ok(())
+}
+
+/// Waits for signals and passes them on. Ends only where the daemon is to end at once.
+async fn obey(signals: &mut Signals, handle: &Handle, drain: bool) -> Result<()> {
+    let signal = signals.next().await;
+    info!(signal, drain, "ending: no more jobs are taken; a second signal ends at once");
+    let stopped = if drain { handle.drain_all().await } else { handle.stop().await };
+    if let Err(error) = stopped {
+        warn!("{}", format_chain(&error));
+    }
+    let signal = signals.next().await;
+    handle.end_now();
+    bail!("ended at once by a second {signal}; the next start settles what is left")
+}
+
+fn events(options: &Run) -> Result<EventLog> {
+    let log = match &options.events {
+        Some(path) => EventLog::append_to(path),
+        None => EventLog::new(std::io::sink()),
+    };
+    Ok(log.map_err(|error| Failure::new(Code::Failed, format_chain(&error)))?)
+}
+
+fn format_chain(error: &dyn std::error::Error) -> String {
+    dayfly_telemetry::Chain(error).to_string()
+}

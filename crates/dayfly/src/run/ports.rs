@@ -1,0 +1,97 @@
+//! The adapters that a configuration names, built. Nothing is asked of anybody yet.
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+
+use dayfly_backends::{docker, noop, process};
+use dayfly_config::{BackendConfig, Config, ScopeConfig};
+use dayfly_core::{
+    model::{BackendName, ControllerId, ScopeName},
+    ports::{Backend, Clock, Forge, Transport},
+};
+use dayfly_engine::SteadyClock;
+use dayfly_github::{Address, Credential, GitHub, HttpTransport};
+
+use crate::failure::{Code, Failure};
+
+/// A client of GitHub for each scope.
+pub fn forges(
+    config: &Config,
+    credentials: &BTreeMap<ScopeName, Credential>,
+    controller: ControllerId,
+    clock: &Arc<SteadyClock>,
+) -> Result<BTreeMap<ScopeName, Arc<dyn Forge>>, Failure> {
+    let made = config.scopes.iter().filter_map(|(name, scope)| {
+        let credential = credentials.get(name)?;
+        let forge = forge(name, scope, credential, controller, Arc::clone(clock) as Arc<dyn Clock>);
+        Some(forge.map(|forge| (name.clone(), Arc::new(forge) as Arc<dyn Forge>)))
+    });
+    made.collect()
+}
+
+/// The client of GitHub for one scope.
+pub fn forge(
+    name: &ScopeName,
+    scope: &ScopeConfig,
+    credential: &Credential,
+    controller: ControllerId,
+    clock: Arc<dyn Clock>,
+) -> Result<GitHub, Failure> {
+    let address = Address::parse(&scope.url).map_err(|error| Failure::new(Code::Config, error))?;
+    let transport = HttpTransport::new(None).map_err(|error| Failure::new(Code::Failed, error))?;
+    let transport: Arc<dyn Transport> = Arc::new(transport);
+    GitHub::new(address, credential, transport, clock, &controller.to_string()).map_err(|error| {
+        Failure::new(
+            Code::Credential,
+            format!("the credential of scope {name} can't be used: {error}"),
+        )
+    })
+}
+
+/// Every backend.
+pub fn backends(
+    config: &Config,
+    controller: ControllerId,
+) -> Result<BTreeMap<BackendName, Arc<dyn Backend>>, Failure> {
+    let made = config.backends.iter().map(|(name, backend)| {
+        Ok((name.clone(), self::backend(name, backend, config, controller)?))
+    });
+    made.collect()
+}
+
+/// One backend.
+pub fn backend(
+    name: &BackendName,
+    backend: &BackendConfig,
+    config: &Config,
+    controller: ControllerId,
+) -> Result<Arc<dyn Backend>, Failure> {
+    let refused = |error: dayfly_core::ports::BackendError| {
+        Failure::new(Code::Backend, format!("backend {name} can't be used: {error}"))
+    };
+    Ok(match backend {
+        BackendConfig::Docker(settings) => {
+            let options = docker::DockerOptions {
+                host: settings.host.clone(),
+                context: settings.context.clone(),
+                config_directory: None,
+                tls: settings.tls.as_ref().map(|files| docker::TlsFiles {
+                    ca: files.ca.clone(),
+                    certificate: files.certificate.clone(),
+                    key: files.key.clone(),
+                }),
+            };
+            Arc::new(docker::Docker::connect(&options, controller).map_err(refused)?)
+        }
+        BackendConfig::Process { directory } => {
+            let directory = directory.clone().unwrap_or_else(|| beside_the_store(config, name));
+            let options = process::ProcessOptions { directory };
+            Arc::new(process::Process::new(&options, controller).map_err(refused)?)
+        }
+        BackendConfig::Noop { socket } => Arc::new(noop::Noop::connect(socket, controller)),
+    })
+}
+
+/// Process instances live where their store lives, unless the configuration says otherwise.
+fn beside_the_store(config: &Config, name: &BackendName) -> PathBuf {
+    config.store.with_extension("").join(name.as_str())
+}

@@ -1,0 +1,173 @@
+//! Tables and sentences for people. Programs read `--json`.
+
+use std::fmt::Write;
+
+use comfy_table::{ContentArrangement, Table, presets::NOTHING};
+use dayfly_core::report::{Explanation, JobView, PlanView, RunnerView, Status};
+use jiff::{SignedDuration, Timestamp};
+
+/// What `dayfly status` shows.
+pub fn status(status: &Status) -> String {
+    let mut pools = table(&["POOL", "STATE", "RUNNERS", "WANTED", "MAX", "JOBS WAITING", "OFFERS"]);
+    for pool in &status.pools {
+        let phases: Vec<String> =
+            pool.phases.iter().map(|(phase, count)| format!("{count} {phase}")).collect();
+        let runners = if phases.is_empty() { "none".to_owned() } else { phases.join(", ") };
+        pools.add_row([
+            pool.name.clone(),
+            if pool.session { pool.state.clone() } else { format!("{}, no session", pool.state) },
+            runners,
+            pool.desired.to_string(),
+            pool.max.to_string(),
+            pool.jobs_waiting.to_string(),
+            pool.capacity.to_string(),
+        ]);
+    }
+    let mut backends = table(&["BACKEND", "STATE"]);
+    for backend in &status.backends {
+        let state = match (&backend.trouble, backend.listed_at) {
+            (Some((error, until)), _) => format!("{error} (tried again at {until:.0})"),
+            (None, Some(at)) => format!("listed {} ago", ago(at, status.at)),
+            (None, None) => "not listed yet".to_owned(),
+        };
+        backends.add_row([backend.name.clone(), state]);
+    }
+    let mut scopes = table(&["SCOPE", "ADDRESS", "STATE"]);
+    for scope in &status.scopes {
+        let state = scope.trouble.as_ref().map_or_else(
+            || "in order".to_owned(),
+            |(error, until)| format!("{error} (tried again at {until:.0})"),
+        );
+        scopes.add_row([scope.name.clone(), scope.url.clone(), state]);
+    }
+    let mut text = format!("{pools}\n\n{backends}\n\n{scopes}");
+    for pool in &status.pools {
+        for condition in &pool.waits_for {
+            let _ = write!(text, "\n{} waits: {condition}", pool.name);
+        }
+    }
+    if status.stopping {
+        text.push_str("\nthe daemon is ending");
+    }
+    text
+}
+
+/// What `dayfly runners` shows.
+pub fn runners(runners: &[RunnerView], now: Timestamp) -> String {
+    let mut shown = table(&["RUNNER", "PHASE", "AGE", "BACKEND", "JOB", "WAITS FOR"]);
+    for runner in runners {
+        let waits = match (&runner.waits_for, &runner.reason) {
+            (Some(waits), Some(reason)) => format!("{waits}; it goes because {reason}"),
+            (None, Some(reason)) => format!("it goes because {reason}"),
+            (waits, None) => waits.clone().unwrap_or_default(),
+        };
+        shown.add_row([
+            runner.name.clone(),
+            runner.phase.to_string(),
+            ago(runner.created_at, now),
+            runner.backend.clone(),
+            runner.job.clone().unwrap_or_default(),
+            waits,
+        ]);
+    }
+    shown.to_string()
+}
+
+/// What `dayfly jobs` shows.
+pub fn jobs(jobs: &[JobView], now: Timestamp) -> String {
+    let mut shown =
+        table(&["JOB", "STATE", "SINCE", "POOL", "REPOSITORY", "NAME", "RUNNER", "WAITS FOR"]);
+    for job in jobs {
+        let state = job
+            .result
+            .as_ref()
+            .map_or_else(|| job.state.clone(), |result| format!("{}: {result}", job.state));
+        shown.add_row([
+            job.id.clone(),
+            state,
+            ago(job.since, now),
+            job.pool.clone(),
+            job.repository.clone(),
+            job.name.clone(),
+            job.runner.clone().unwrap_or_default(),
+            job.waits_for.clone().unwrap_or_default(),
+        ]);
+    }
+    shown.to_string()
+}
+
+/// What `dayfly plan` shows.
+pub fn plan(plan: &PlanView) -> String {
+    let mut text = String::new();
+    for pool in &plan.pools {
+        let _ = writeln!(text, "{}: {}", pool.pool, pool.because);
+        let nothing = ["nothing is to be done".to_owned()];
+        let actions = if pool.actions.is_empty() { &nothing[..] } else { &pool.actions };
+        for action in actions {
+            let _ = writeln!(text, "  {action}");
+        }
+        for condition in &pool.waits_for {
+            let _ = writeln!(text, "  waits: {condition}");
+        }
+    }
+    text.trim_end().to_owned()
+}
+
+/// What `dayfly explain` shows.
+pub fn explanation(explanation: &Explanation) -> String {
+    let mut text = explanation.sentence.clone();
+    for condition in explanation.conditions.iter().skip(1) {
+        let _ = write!(text, "\nthen: {condition}");
+    }
+    text
+}
+
+fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table
+        .load_style(NOTHING)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_header(header);
+    table
+}
+
+/// How long ago, in the largest unit that says something.
+fn ago(at: Timestamp, now: Timestamp) -> String {
+    let seconds = now.duration_since(at).max(SignedDuration::ZERO).as_secs();
+    match seconds {
+        0..=119 => format!("{seconds} s"),
+        120..=7_199 => format!("{} min", seconds / 60),
+        7_200..=172_799 => format!("{} h", seconds / 3_600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_are_short() {
+        let check = |seconds: i64, expected: &str| {
+            let now = Timestamp::UNIX_EPOCH;
+            assert_eq!(ago(now - SignedDuration::from_secs(seconds), now), expected);
+        };
+        check(-5, "0 s");
+        check(119, "119 s");
+        check(120, "2 min");
+        check(7_200, "2 h");
+        check(172_800, "2 d");
+    }
+
+    #[test]
+    fn a_plan_says_what_and_why() {
+        let plan: PlanView = serde_json::from_value(serde_json::json!({ "pools": [
+            { "pool": "linux", "because": "2 jobs", "actions": ["make 2 runners"], "waits_for": [] },
+            { "pool": "other", "because": "no jobs", "actions": [], "waits_for": [
+                { "kind": "max", "detail": "its max is reached", "until": null } ] },
+        ]}))
+        .unwrap();
+        let expected = "linux: 2 jobs\n  make 2 runners\nother: no jobs\n  nothing is to be done\n  waits: its max is reached";
+        assert_eq!(super::plan(&plan), expected);
+    }
+}
