@@ -62,8 +62,7 @@ pub struct Trouble {
 }
 
 impl Trouble {
-    /// The next failure after `before`: the wait doubles from `first_wait` to at most five minutes, and creation
-    /// pauses for the whole five minutes from the third failure on.
+    /// The next failure after `before`: the wait doubles from `first_wait` to at most five minutes.
     #[must_use]
     pub fn after(
         before: Option<&Self>,

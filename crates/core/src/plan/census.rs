@@ -37,7 +37,7 @@ pub struct Census<'a> {
     pub leaving: u32,
     /// Planned rows without a create call.
     pub planned: u32,
-    /// Runners that were made since the pool last failed and have not shown themselves to work.
+    /// Runners that have not shown yet that they work.
     pub unproven: u32,
 }
 
@@ -74,16 +74,7 @@ impl<'a> Census<'a> {
             self.leaving += 1;
             return;
         }
-        if !matches!(runner.instance, Instance::Ready { .. } | Instance::Spent { .. })
-            || matches!(
-                runner.registration,
-                Registration::Minting { .. }
-                    | Registration::Held { .. }
-                    | Registration::HandedOver { .. }
-            )
-        {
-            self.unproven += 1;
-        }
+        self.unproven += u32::from(!matches!(runner.registration, Registration::Online { .. }));
         match (&runner.registration, &runner.instance) {
             (Registration::None | Registration::Gone { .. }, Instance::Ready { .. }) => {
                 self.warm.push(runner);

@@ -6,13 +6,13 @@ use super::{
     census::{in_flight, passed},
     earlier,
     lists::{GATHER, by_name},
-    pool::{Room, credential_until, credential_waits},
+    pool::{Room, creation_key, credential_until, credential_waits},
 };
 use crate::{
     effect::RegistrationCall,
     model::{
         Deadlines, Instance, PoolSpec, Proof, Reason, Registration, Runner, ScaleSetTrack,
-        ScopeName, Spec, later,
+        ScopeName, Spec, TroubleKey, later,
     },
     world::{Action, Pool, World},
 };
@@ -280,9 +280,14 @@ impl Step<'_> {
         if of.backend != self.row.backend || self.is_outdated() {
             return self.retire(Reason::ImageReplaced);
         }
-        let listed =
-            self.world.backend(&of.backend).is_some_and(|backend| backend.listed_at.is_some());
-        if listed && !self.world.is_stopping() && room.take(&of.backend) {
+        // It waits like any other that is not made yet, and is planned anew: what it would prove depends on when it
+        // was begun.
+        if self.world.trouble(&creation_key(of)).is_some_and(|known| known.next_attempt_at > self.now) {
+            return self.actions.push(Action::Abandon(self.row.name.clone()));
+        }
+        let answers = self.world.trouble(&TroubleKey::Backend { backend: of.backend.clone() }).is_none()
+            && self.world.backend(&of.backend).is_some_and(|backend| backend.listed_at.is_some());
+        if answers && !self.world.is_stopping() && room.take(&of.backend) {
             self.actions
                 .push(Action::Create { runner: self.row.name.clone(), spec: of.instance.clone() });
         }

@@ -64,8 +64,12 @@ impl World {
         }
     }
 
+    /// A call returned: what waited for its flight can be planned, even where the answer itself changes nothing.
     fn land(&mut self, flight: &Flight) {
         self.flights.remove(flight);
+        if let Flight::Instance(runner) | Flight::Registration(runner) = flight {
+            self.touch(runner.pool_str());
+        }
     }
 
     /// A create call returned: its place is free for another pool's.

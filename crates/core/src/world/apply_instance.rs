@@ -261,7 +261,7 @@ impl World {
         };
         let known = self.troubles.get(&key);
         let news = runner.retiring.is_none()
-            && known.is_none_or(|known| runner.created_at >= known.last_at);
+            && known.is_none_or(|known| runner.created_at > known.last_at);
         if news {
             let trouble = Trouble::after(known, CREATION_WAIT, &reason.to_string(), now);
             if trouble.failures == crate::model::FAILURES_TO_PAUSE {
