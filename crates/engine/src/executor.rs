@@ -255,3 +255,122 @@ impl Executor {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use dayfly_core::{
+        effect::{Flight, ScaleSetCall},
+        model::{InstanceSpec, MessageId, RegistrationId, ScaleSetId},
+        ports::JitConfig,
+    };
+
+    use super::*;
+    use crate::clock::SteadyClock;
+
+    fn executor() -> (Executor, mpsc::Receiver<Input>) {
+        let (answers, outcomes) = mpsc::channel(16);
+        let clock: Arc<dyn Clock> = Arc::new(SteadyClock::starting_at(jiff::Timestamp::UNIX_EPOCH));
+        let (forges, backends) = (BTreeMap::new(), BTreeMap::new());
+        (
+            Executor::new(
+                &forges,
+                &backends,
+                answers,
+                clock,
+                Recorder::default(),
+                Tasks::default(),
+            ),
+            outcomes,
+        )
+    }
+
+    fn runner() -> RunnerName {
+        RunnerName::new("linux-aaaabbbbbbbbbb").unwrap()
+    }
+
+    fn instance(call: InstanceCall) -> Effect {
+        Effect::Instance { runner: runner(), backend: "here".to_owned().try_into().unwrap(), call }
+    }
+
+    fn registration(call: RegistrationCall) -> Effect {
+        Effect::Registration {
+            runner: runner(),
+            scope: "acme".to_owned().try_into().unwrap(),
+            call,
+        }
+    }
+
+    fn landed(outcome: &Outcome) -> Flight {
+        match outcome {
+            Outcome::Instance { runner, .. } => Flight::Instance(runner.clone()),
+            Outcome::Registration { runner, .. } => Flight::Registration(runner.clone()),
+            Outcome::ScaleSet { pool, .. } => Flight::ScaleSet(pool.clone()),
+            Outcome::Polled { pool, .. } | Outcome::PollStopped { pool } => {
+                Flight::Poll(pool.clone())
+            }
+            Outcome::Acknowledged { pool, message, .. } => {
+                Flight::Acknowledge(pool.clone(), *message)
+            }
+            Outcome::ListedInstances { backend, .. } => Flight::ListInstances(backend.clone()),
+            Outcome::ListedRegistrations { scope, .. } => Flight::ListRegistrations(scope.clone()),
+            other => panic!("{other:?} answers no effect"),
+        }
+    }
+
+    #[tokio::test]
+    async fn every_flight_lands_once_even_where_its_port_is_gone() {
+        let (pool, scope): (PoolName, ScopeName) =
+            ("linux".to_owned().try_into().unwrap(), "acme".to_owned().try_into().unwrap());
+        let (set, message) = (ScaleSetId(1), MessageId(2));
+        let effects = [
+            instance(InstanceCall::Create(Arc::new(InstanceSpec::default()))),
+            instance(InstanceCall::Destroy { force: false }),
+            registration(RegistrationCall::Mint(set)),
+            Effect::ScaleSet {
+                pool: pool.clone(),
+                scope: scope.clone(),
+                call: ScaleSetCall::OpenSession(set),
+            },
+            Effect::Poll {
+                pool: pool.clone(),
+                scope: scope.clone(),
+                set,
+                cursor: message,
+                capacity: 1,
+            },
+            Effect::Acknowledge { pool: pool.clone(), scope: scope.clone(), set, message },
+            Effect::ListInstances { backend: "here".to_owned().try_into().unwrap() },
+            Effect::ListRegistrations { scope },
+            Effect::StopPoll { pool },
+        ];
+        for effect in effects {
+            let (mut executor, mut outcomes) = executor();
+            let flight = effect.flight();
+            executor.begin(effect, None);
+            executor.common.tasks.end();
+            executor.common.tasks.gone().await;
+            drop(executor);
+            let mut landings = Vec::new();
+            while let Some(Input::Happened { outcome, .. }) = outcomes.recv().await {
+                landings.push(landed(&outcome));
+            }
+            assert_eq!(landings, Vec::from_iter(flight));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_configuration_is_dropped_when_its_runner_is_given_up() {
+        let check = |effect: Effect, kept: bool| {
+            let (mut executor, _outcomes) = executor();
+            executor.vault.keep(runner(), JitConfig::new("secret".to_owned()));
+            let shown = format!("{effect:?}");
+            executor.begin(effect, None);
+            assert_eq!(executor.vault.take(&runner()).is_some(), kept, "{shown}");
+        };
+        check(registration(RegistrationCall::Remove(RegistrationId(1))), false);
+        check(registration(RegistrationCall::Mint(ScaleSetId(1))), false);
+        check(instance(InstanceCall::Destroy { force: true }), false);
+        check(registration(RegistrationCall::Find), true);
+        check(instance(InstanceCall::Inspect), true);
+    }
+}

@@ -35,7 +35,7 @@ async fn a_list_follows_a_broken_stream() {
     lists_follow(&site, lists).await;
     site.until("it is followed again", |state| state.watchers.contains_key("on-linux")).await;
     assert_eq!(site.noted("watch on-linux"), 2);
-    assert!(site.noted("the connection was closed") >= 1, "the engine's words are told");
+    assert!(site.noted("the connection was closed") >= 1, "the engine's words are not told");
     handle.stop().await.unwrap();
     engine.ended().await.unwrap();
 }

@@ -114,7 +114,7 @@ impl Backend for FakeBackend {
         jit: JitConfig,
     ) -> BoxFuture<'a, Result<(), BackendError>> {
         Box::pin(async move {
-            self.site.note(format!("hand over {runner}"));
+            self.site.note(format!("hand-over {runner}"));
             assert_eq!(jit.expose(), format!("jit-{runner}"), "another runner's configuration");
             self.site.start_runner(runner.clone());
             Ok(())

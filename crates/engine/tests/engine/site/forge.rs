@@ -45,7 +45,7 @@ impl Forge for Site {
         labels: &'a [String],
     ) -> BoxFuture<'a, Result<ScaleSetRecord, ForgeError>> {
         Box::pin(async move {
-            self.note(format!("create set {name}"));
+            self.note(format!("make-set {name}"));
             let mut state = self.state();
             let id = state.next();
             let record = ScaleSetRecord {

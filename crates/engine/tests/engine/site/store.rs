@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use dayfly_core::{
@@ -78,6 +79,8 @@ impl Store for FakeStore {
     }
 
     fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        // A disk takes its time: what does not wait for it is caught.
+        std::thread::sleep(Duration::from_millis(1));
         let mut rows = self.rows.lock().unwrap();
         let failed = |kind| StoreError {
             kind,
@@ -105,7 +108,10 @@ impl Store for FakeStore {
         apply(&mut rows.troubles, &batch.troubles);
         drop(rows);
         let words = batch.runners.iter().map(|(name, row)| match row {
-            Some(row) => format!(" {name}={}/{}", row.instance.word(), row.registration.word()),
+            Some(row) => {
+                let (instance, registration) = (row.instance.word(), row.registration.word());
+                format!(" {name}={instance}/{registration}").replace("handing over", "handing-over")
+            }
             None => format!(" {name}=deleted"),
         });
         self.site.note(format!("commit{}", words.collect::<String>()));
