@@ -1,4 +1,7 @@
 //! Plain processes of this host.
 
 mod contract;
+mod crash;
 mod ground;
+mod life;
+mod limits;
