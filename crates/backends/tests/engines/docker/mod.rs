@@ -6,4 +6,6 @@ mod engine;
 mod life;
 mod private;
 mod refusals;
+mod registry;
+mod remote;
 mod secrecy;
