@@ -126,7 +126,7 @@ impl Address {
         self.rest_url(scope.into_iter().chain(segments.iter().copied()))
     }
 
-    /// The scope in words: "organisation acme".
+    /// The scope in words: "organization acme".
     pub(crate) fn words(&self) -> String {
         match &self.kind {
             ScopeKind::Organization(owner) => format!("organization {owner}"),

@@ -10,7 +10,7 @@ use dayfly_core::{
 use dayfly_github::{Address, Credential, GitHub, HttpTransport};
 use scaleset::testing::{DEFAULT_PAT, Emulator, Endpoint, Fault};
 
-use crate::fixture::{DEFAULT, TestClock, runner};
+use crate::fixture::{DEFAULT, Fixture, TestClock, runner};
 
 async fn emulator() -> (Emulator, GitHub) {
     let emulator = Emulator::builder()
@@ -130,13 +130,13 @@ async fn a_registration_made_twice_and_a_repeat_after_disorder() {
 #[tokio::test]
 async fn an_app_signs_in() {
     let emulator = Emulator::builder().github_app(77).start().await;
-    let pem = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../github-sim/src/keys/app.pem"))
-        .unwrap();
-    let credential = Credential::App {
-        client_id: "Iv1.emulator".to_owned(),
-        private_key: String::from_utf8(pem).unwrap().into(),
-        installation_id: Some(77),
+    // The emulator takes any key.
+    let fixture = Fixture::new().await;
+    fixture.control("scopes", &serde_json::json!({ "path": "acme" })).await;
+    let Credential::App { client_id, private_key, .. } = fixture.app("acme", false).await else {
+        panic!()
     };
+    let credential = Credential::App { client_id, private_key, installation_id: Some(77) };
     let github = client(&emulator, &credential);
     assert_eq!(github.find_scale_set(DEFAULT, "none").await.unwrap(), None);
 }
