@@ -372,12 +372,13 @@ async fn answer(
     };
     match answer {
         Answer::Respond(response) => {
-            Ok(response.map(|data| Payload { data: Some(data), cut: false }))
+            Ok(response.map(|data| Payload { data: Some(data), cut: Cut::No }))
         }
         Answer::Truncate(mut response, bytes) => {
             let length = HeaderValue::from(response.body().len());
             response.headers_mut().insert(header::CONTENT_LENGTH, length);
-            Ok(response.map(|data| Payload { data: Some(data.slice(..bytes)), cut: true }))
+            Ok(response
+                .map(|data| Payload { data: Some(data.slice(..bytes)), cut: Cut::AfterFlush }))
         }
         Answer::Drop | Answer::Hold(_) => Err(Dropped),
     }
@@ -387,7 +388,15 @@ async fn answer(
 #[derive(Debug)]
 struct Payload {
     data: Option<Bytes>,
-    cut: bool,
+    cut: Cut,
+}
+
+/// Whether a body breaks off after its data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cut {
+    No,
+    AfterFlush,
+    Now,
 }
 
 impl Body for Payload {
@@ -396,21 +405,27 @@ impl Body for Payload {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Dropped>>> {
-        match self.data.take().filter(|data| !data.is_empty()) {
-            Some(data) => Poll::Ready(Some(Ok(Frame::data(data)))),
-            None if std::mem::take(&mut self.cut) => Poll::Ready(Some(Err(Dropped))),
-            None => Poll::Ready(None),
+        match (self.data.take().filter(|data| !data.is_empty()), self.cut) {
+            (Some(data), _) => Poll::Ready(Some(Ok(Frame::data(data)))),
+            (None, Cut::No) => Poll::Ready(None),
+            (None, Cut::AfterFlush) => {
+                // Without this pause the connection would end before what was written is sent.
+                self.cut = Cut::Now;
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+            (None, Cut::Now) => Poll::Ready(Some(Err(Dropped))),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        !self.cut && self.data.as_ref().is_none_or(Bytes::is_empty)
+        self.cut == Cut::No && self.data.as_ref().is_none_or(Bytes::is_empty)
     }
 
     fn size_hint(&self) -> SizeHint {
-        if self.cut {
+        if self.cut != Cut::No {
             return SizeHint::default();
         }
         SizeHint::with_exact(self.data.as_ref().map_or(0, |data| data.len() as u64))

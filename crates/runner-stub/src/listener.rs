@@ -133,6 +133,12 @@ async fn connect(broker: &mut Broker, console: &mut Console) -> Result<(), Exit>
                 );
                 return Err(Exit::Terminated);
             }
+            _ if error.is("RunnerVersionTooOld") => return Err(deprecated(console)),
+            // What the real runner does not expect ends it with 2, and its wrapper starts it again.
+            BrokerError::Answer(..) => {
+                fail(console, &error);
+                return Err(Exit::Retryable);
+            }
             BrokerError::Refused { status, .. } if status.as_u16() == 409 => {
                 console.error("A session for this runner already exists.");
                 conflicts += 1;
@@ -155,6 +161,11 @@ async fn connect(broker: &mut Broker, console: &mut Console) -> Result<(), Exit>
         };
         tokio::time::sleep(Duration::from_secs(wait)).await;
     }
+}
+
+fn deprecated(console: &mut Console) -> Exit {
+    console.error(&format!("Runner version v{VERSION} is deprecated and cannot receive messages."));
+    Exit::deprecated()
 }
 
 fn back_off(failures: &mut usize) -> u64 {
@@ -181,6 +192,13 @@ async fn next_job(broker: &mut Broker, root: &Path, console: &mut Console) -> Re
             );
             JitConfig::forget(root);
             return Err(Exit::Success);
+        }
+        if error.is("RunnerVersionTooOld") {
+            return Err(deprecated(console));
+        }
+        if matches!(error, BrokerError::Answer(..)) {
+            fail(console, &error);
+            return Err(Exit::Retryable);
         }
         if error.is("RunnerSessionInvalid") || error.is_unauthorized() {
             connect(broker, console).await?;

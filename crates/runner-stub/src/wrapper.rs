@@ -75,6 +75,8 @@ fn once(args: &StubArgs) -> Exit {
 /// # Errors
 /// When the configuration's files cannot be written, or the runtime cannot start.
 pub fn listen(config: JitConfig, root: &Path) -> Result<Exit, JitError> {
+    // Steps have another working directory, so what they are told must not depend on ours.
+    let root = &std::path::absolute(root).map_err(JitError::Start)?;
     config.write(root)?;
     // One thread: the program waits most of its life, and threads cost time at the start.
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -1,0 +1,188 @@
+//! The HTTP face: held polls, dropped connections, callers that go away, and the program's own entry.
+
+use std::time::Duration;
+
+use dayfly_github_sim::{Options, Server, SimArgs, SimConfig, run, serve};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+async fn server(options: Options) -> Server {
+    serve(TcpListener::bind("127.0.0.1:0").await.unwrap(), SimConfig { seed: 1, options }).unwrap()
+}
+
+/// Sends a request as bytes and returns everything that comes back until the connection ends.
+async fn exchange(server: &Server, method: &str, path: &str, token: &str, body: &Value) -> String {
+    let mut stream = TcpStream::connect(server.address()).await.unwrap();
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nhost: x\r\nuser-agent: t\r\nauthorization: {token}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    // A reset is an end, too.
+    drop(tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("an end"));
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+fn body_of(answer: &str) -> Value {
+    serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
+}
+
+async fn control(server: &Server, path: &str, body: Value) -> Value {
+    let answer = exchange(server, "POST", &format!("/control/{path}"), "", &body).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
+    body_of(&answer)
+}
+
+/// A set with a session; returns the path to poll and its authorization.
+async fn session(server: &Server) -> (String, String) {
+    control(server, "scopes", json!({ "path": "acme/app" })).await;
+    let pat = control(server, "credentials", json!({ "type": "pat" })).await["token"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let made = exchange(
+        server,
+        "POST",
+        "/orgs/acme/actions/runners/registration-token",
+        &format!("Bearer {pat}"),
+        &Value::Null,
+    )
+    .await;
+    let remote = format!("RemoteAuth {}", body_of(&made)["token"].as_str().unwrap());
+    let body = json!({ "url": "https://x/acme", "runner_event": "register" });
+    let admin =
+        body_of(&exchange(server, "POST", "/actions/runner-registration", &remote, &body).await);
+    let admin = format!("Bearer {}", admin["token"].as_str().unwrap());
+    let root = "/services/tenant-7f3a/_apis/runtime/runnerscalesets";
+    let body = json!({ "name": "one", "runnerGroupId": 1, "labels": [{ "name": "linux" }] });
+    let set = body_of(
+        &exchange(server, "POST", &format!("{root}?api-version=6.0-preview"), &admin, &body).await,
+    );
+    let path = format!("{root}/{}/sessions?api-version=6.0-preview", set["id"]);
+    let session =
+        body_of(&exchange(server, "POST", &path, &admin, &json!({ "ownerName": "t" })).await);
+    let url =
+        session["messageQueueUrl"].as_str().unwrap().trim_start_matches("http://x").to_owned();
+    (url, format!("Bearer {}", session["messageQueueAccessToken"].as_str().unwrap()))
+}
+
+#[tokio::test]
+async fn a_held_poll_is_woken_by_another_connection() {
+    let server = server(Options::default()).await;
+    let (url, token) = session(&server).await;
+    let queue = async {
+        while !server.with(|sim, _| sim.next_deadline()).is_some() {}
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        control(&server, "jobs", json!({ "scope": "acme/app", "labels": ["linux"], "count": 2 }))
+            .await
+    };
+    let (answer, _) = tokio::join!(exchange(&server, "GET", &url, &token, &Value::Null), queue);
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert_eq!(body_of(&answer)["statistics"]["totalAssignedJobs"], 2);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_held_poll_ends_by_itself() {
+    let server = server(Options { hold_ms: 30, ..Options::default() }).await;
+    let (url, token) = session(&server).await;
+    let answer = exchange(&server, "GET", &url, &token, &Value::Null).await;
+    assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_away_is_forgotten() {
+    let server = server(Options::default()).await;
+    let (url, token) = session(&server).await;
+    let mut stream = TcpStream::connect(server.address()).await.unwrap();
+    stream
+        .write_all(
+            format!("GET {url} HTTP/1.1\r\nhost: x\r\nauthorization: {token}\r\n\r\n").as_bytes(),
+        )
+        .await
+        .unwrap();
+    let polling = async |wanted: bool| {
+        let seen = async {
+            while body_of(&exchange(&server, "GET", "/control/state", "", &Value::Null).await)["sessions"]
+                [0]["polling"]
+                != wanted
+            {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, seen).await.expect("polling as expected");
+    };
+    polling(true).await;
+    drop(stream);
+    polling(false).await;
+    let counters = body_of(&exchange(&server, "GET", "/control/counters", "", &Value::Null).await);
+    assert_eq!(counters["messages.get"]["statuses"]["0"], 1);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn faults_reach_the_wire() {
+    let server = server(Options::default()).await;
+    let whole = exchange(&server, "GET", "/no/such/route", "", &Value::Null).await;
+    assert!(whole.starts_with("HTTP/1.1 404"), "{whole}");
+    for (action, status, complete) in [
+        (json!({ "do": "reset_before" }), "", false),
+        (json!({ "do": "reset_after" }), "", false),
+        (json!({ "do": "truncate", "bytes": 7 }), "HTTP/1.1 404", false),
+        (json!({ "do": "delay_after", "ms": 20 }), "HTTP/1.1 404", true),
+        (json!({ "do": "delay_before", "ms": 20 }), "HTTP/1.1 404", true),
+        (json!({ "do": "status", "status": 429, "retry_after": 3 }), "HTTP/1.1 429", true),
+        (json!({ "do": "bom" }), "HTTP/1.1 404", true),
+    ] {
+        control(&server, "faults", json!({ "route": "unknown", "action": action, "count": 1 }))
+            .await;
+        let answer = exchange(&server, "GET", "/no/such/route", "", &Value::Null).await;
+        assert!(answer.starts_with(status), "{action}: {answer}");
+        let promised = answer
+            .to_lowercase()
+            .split("content-length: ")
+            .nth(1)
+            .and_then(|rest| rest.split("\r\n").next()?.parse::<usize>().ok());
+        let got = answer.split_once("\r\n\r\n").map(|(_, body)| body.len());
+        assert_eq!(promised.is_some() && promised == got, complete, "{action}: {answer}");
+        assert_eq!(answer.is_empty(), status.is_empty(), "{action}: {answer}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_program_tells_its_port() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("port");
+    let args = SimArgs {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        port_file: Some(path.clone()),
+        seed: 1,
+        options: Options::default(),
+    };
+    let told = async {
+        loop {
+            match std::fs::read_to_string(&path) {
+                Ok(text) => break text.trim().parse::<u16>().unwrap(),
+                Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        }
+    };
+    let port = tokio::select! {
+        ended = run(args) => panic!("{ended:?}"),
+        port = tokio::time::timeout(PATIENCE, told) => port.expect("a port"),
+    };
+    assert!(port > 0);
+    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listen = taken.local_addr().unwrap();
+    let error = run(SimArgs { listen, port_file: None, seed: 1, options: Options::default() })
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains(&listen.to_string()), "{error}");
+}
