@@ -178,8 +178,17 @@ impl Runner {
         let leaves = matches!(
             self.instance,
             Instance::Ended { .. } | Instance::Removing { .. } | Instance::Gone { .. }
-        ) || matches!(self.registration, Registration::Removing { .. });
-        if leaves {
+        );
+        let usable = matches!(
+            self.instance,
+            Instance::Planned { .. }
+                | Instance::Creating { .. }
+                | Instance::Booting { .. }
+                | Instance::Ready { .. }
+        );
+        // A registration that is taken back leaves a usable instance where it is.
+        let taken_back = usable && self.retiring.is_none();
+        if leaves || !taken_back && matches!(self.registration, Registration::Removing { .. }) {
             return Phase::Removing;
         }
         match (&self.registration, &self.instance) {
@@ -399,7 +408,7 @@ impl Runner {
             _ => return Err(self.refuse("online")),
         }
         self.online_since.get_or_insert(now);
-        Ok(self)
+        Ok(self.spent(now))
     }
 
     /// The runner has a job. A second word of the same job adds what was not known.
@@ -427,7 +436,15 @@ impl Runner {
             _ => return Err(self.refuse("busy")),
         }
         self.had_job = true;
-        Ok(self)
+        Ok(self.spent(now))
+    }
+
+    /// Whoever shows itself has the configuration, whatever we know of its hand-over.
+    fn spent(mut self, now: Timestamp) -> Self {
+        if let Instance::Booting { id, .. } | Instance::Ready { id, .. } = self.instance {
+            self.instance = Instance::Spent { since: now, id };
+        }
+        self
     }
 
     /// A message, or the runner itself, says that the job is complete. The runner's own exit ends the instance (F7).
@@ -515,11 +532,16 @@ impl Runner {
         self
     }
 
-    /// The runner is to go. The first reason stays.
+    /// The runner is to go. The first reason stays, but for one that goes further.
     #[must_use]
     pub fn retire(mut self, reason: Reason, even_busy: bool, now: Timestamp) -> Self {
         match &mut self.retiring {
-            Some(retiring) => retiring.even_busy |= even_busy,
+            Some(retiring) => {
+                retiring.even_busy |= even_busy;
+                if reason.overrides_busy() {
+                    retiring.reason = reason;
+                }
+            }
             None => self.retiring = Some(Retiring { since: now, reason, even_busy }),
         }
         self

@@ -46,17 +46,20 @@ pub(super) fn next_due(world: &World, now: Timestamp) -> Option<Timestamp> {
         let wait = world
             .trouble(&TroubleKey::Backend { backend: name.clone() })
             .map(|t| t.next_attempt_at);
-        let due =
-            if backend.list_due { now } else { later(backend.listed_at.unwrap_or(now), EVERY) };
+        let due = match backend.listed_at {
+            Some(at) if !backend.list_due => later(at, EVERY),
+            _ => now,
+        };
         Some(wait.map_or(due, |wait| wait.max(due)))
     });
     let scopes = world.scopes().filter_map(|(name, view)| {
         if world.is_flying(&Flight::ListRegistrations(name.clone())) {
             return None;
         }
-        let duty = duty_at(world, name, view.listed_at);
-        let periodic = view.listed_at.filter(|_| has_set(world, name)).map(|at| later(at, EVERY));
-        let due = super::earlier(duty, periodic)?;
+        let periodic = has_set(world, name)
+            .then(|| view.listed_at.map_or(now, |listed_at| later(listed_at, EVERY)));
+        let due = super::earlier(duty_at(world, name, view.listed_at), periodic)?;
+        let due = view.attempt.as_ref().map_or(due, |attempt| attempt.next_at.max(due));
         Some(super::pool::credential_until(world, name).map_or(due, |until| until.max(due)))
     });
     backends.chain(scopes).min()
@@ -80,11 +83,12 @@ fn has_set(world: &World, scope: &ScopeName) -> bool {
 }
 
 fn registrations_due(world: &World, scope: &ScopeName, now: Timestamp) -> bool {
-    if !has_set(world, scope) {
+    let Some(view) = world.scope(scope) else { return false };
+    let attempt_at = view.attempt.as_ref().map(|attempt| attempt.next_at);
+    if !has_set(world, scope) || !super::census::passed(attempt_at, now) {
         return false;
     }
-    let listed_at = world.scope(scope).and_then(|view| view.listed_at);
-    let Some(listed_at) = listed_at else {
+    let Some(listed_at) = view.listed_at else {
         return true;
     };
     if later(listed_at, EVERY) <= now {

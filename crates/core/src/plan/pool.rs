@@ -129,12 +129,15 @@ pub(super) fn plan(
 ) -> Option<Timestamp> {
     let of = spec.pools.get(&pool.state.name);
     let mut due = None;
+    // What the pool gives up takes no further step: its decisions are begun before those of its runners.
+    let mut steps = Vec::new();
     for row in pool.runners.values() {
-        due = earlier(due, runner::plan(world, spec, pool, of, row, now, room, actions));
+        due = earlier(due, runner::plan(world, spec, pool, of, row, now, room, &mut steps));
     }
     let census = Census::of(pool);
     let Some(of) = of else {
         retire_all(&census, &Reason::PoolRemoved, actions);
+        actions.append(&mut steps);
         return earlier(due, scale_set::plan_leaving(world, spec, pool, now, actions));
     };
     let open = is_open(world, spec, pool);
@@ -148,10 +151,11 @@ pub(super) fn plan(
         retire_all(&census, &reason, actions);
     } else if open && pool.heard_at.is_some() {
         // Before GitHub was heard in this life, the counts are those of another day.
-        due = earlier(due, mint(world, of, pool, &census, target, now, actions));
-        due = earlier(due, spawn(world, of, &census, target, now, ids, actions));
         due = earlier(due, give_up(of, &census, target, now, actions));
+        due = earlier(due, mint(world, of, pool, &census, target, now, &mut steps));
+        due = earlier(due, spawn(world, of, &census, target, now, ids, &mut steps));
     }
+    actions.append(&mut steps);
     let set = if pool.state.deleting.is_some() {
         scale_set::plan_leaving(world, spec, pool, now, actions)
     } else {

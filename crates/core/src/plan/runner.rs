@@ -151,7 +151,8 @@ impl Step<'_> {
                 {
                     self.deregister(Proof::Removal);
                 }
-                if !self.retires() && self.over(since, self.deadlines.job_timeout) {
+                // Also one that is to go for another reason, and that GitHub does not let go of.
+                if !self.ends_busy() && self.over(since, self.deadlines.job_timeout) {
                     self.retire(Reason::JobTimeout);
                 }
             }
@@ -282,10 +283,17 @@ impl Step<'_> {
         }
         // It waits like any other that is not made yet, and is planned anew: what it would prove depends on when it
         // was begun.
-        if self.world.trouble(&creation_key(of)).is_some_and(|known| known.next_attempt_at > self.now) {
+        if self
+            .world
+            .trouble(&creation_key(of))
+            .is_some_and(|known| known.next_attempt_at > self.now)
+        {
             return self.actions.push(Action::Abandon(self.row.name.clone()));
         }
-        let answers = self.world.trouble(&TroubleKey::Backend { backend: of.backend.clone() }).is_none()
+        let answers = self
+            .world
+            .trouble(&TroubleKey::Backend { backend: of.backend.clone() })
+            .is_none()
             && self.world.backend(&of.backend).is_some_and(|backend| backend.listed_at.is_some());
         if answers && !self.world.is_stopping() && room.take(&of.backend) {
             self.actions
@@ -301,12 +309,12 @@ impl Step<'_> {
     /// Busy is sacred: an instance that may have its configuration goes only once GitHub let go of its registration.
     /// The exceptions are the user's own.
     fn may_destroy(&self) -> bool {
-        let allowed = self
-            .row
-            .retiring
-            .as_ref()
-            .is_some_and(|retiring| retiring.even_busy || retiring.reason.overrides_busy());
-        allowed || !self.row.registration.may_exist()
+        self.ends_busy() || !self.row.registration.may_exist()
+    }
+
+    fn ends_busy(&self) -> bool {
+        let retiring = self.row.retiring.as_ref();
+        retiring.is_some_and(|retiring| retiring.even_busy || retiring.reason.overrides_busy())
     }
 
     fn attempt_passed(&mut self) -> bool {

@@ -150,7 +150,12 @@ fn converse(
     let name = &pool.state.name;
     let session = match &pool.state.session {
         SessionTrack::None => {
-            call(world, pool, scope, ScaleSetCall::OpenSession(set), actions);
+            // What the old session still says would be taken for the new one's word.
+            if !world.is_conversing(name) {
+                call(world, pool, scope, ScaleSetCall::OpenSession(set), actions);
+            } else if pool.polled_capacity.is_some() {
+                actions.push(Action::StopPoll(name.clone()));
+            }
             return None;
         }
         // The last life of the daemon left it: a refresh takes it up again, with fresh counts.
@@ -307,6 +312,12 @@ pub(super) fn plan_leaving(
                 world.scope_of(pool.state.name.as_str()).or_else(|| of.map(|of| of.scope.clone()))
             {
                 call(world, pool, &scope, ScaleSetCall::Delete(*id), actions);
+            }
+        }
+        // Its answer was lost, or another life of the daemon asked: what GitHub made all the same does not stay.
+        ScaleSetTrack::Creating { .. } if of.is_some() && !pool.set_absent => {
+            if let Some(of) = of {
+                find_or_make(world, pool, of, actions);
             }
         }
         ScaleSetTrack::Unknown | ScaleSetTrack::Creating { .. } => {

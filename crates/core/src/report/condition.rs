@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     model::{
-        FAILURES_TO_PAUSE, Instance, PoolSpec, Registration, Runner, ScaleSetTrack, SessionTrack,
-        Spec, Trouble, TroubleKey, later,
+        Attempt, FAILURES_TO_PAUSE, Instance, PoolSpec, Registration, Runner, ScaleSetTrack,
+        SessionTrack, Spec, Trouble, TroubleKey, later,
     },
     plan::{Census, limits_at},
     world::{Pool, World},
@@ -57,11 +57,12 @@ impl fmt::Display for Condition {
     }
 }
 
-fn trouble(kind: ConditionKind, what: &str, trouble: &Trouble) -> Condition {
+/// A wait that is over bounds nothing: the next attempt is under way.
+fn trouble(kind: ConditionKind, what: &str, trouble: &Trouble, now: Timestamp) -> Condition {
     Condition {
         kind,
         detail: format!("{what}: {}", trouble.error),
-        until: Some(trouble.next_attempt_at),
+        until: Some(trouble.next_attempt_at).filter(|until| *until > now),
     }
 }
 
@@ -85,15 +86,14 @@ pub fn pool_conditions(world: &World, spec: &Spec, pool: &Pool, now: Timestamp) 
     if world.is_stopping() {
         found.push(say(ConditionKind::PoolClosed, "the daemon is ending".into(), None));
     }
-    if let Some(known) = world.trouble(&TroubleKey::Credential { scope: of.scope.clone() }) {
-        found.push(trouble(
-            ConditionKind::Credential,
-            &format!("GitHub refuses scope {}", of.scope),
-            known,
-        ));
+    if let Some(known) = world.trouble(&TroubleKey::Credential { scope: of.scope.clone() })
+        && known.next_attempt_at > now
+    {
+        let what = format!("GitHub refuses scope {}", of.scope);
+        found.push(trouble(ConditionKind::Credential, &what, known, now));
     }
     if let Some(known) = world.trouble(&TroubleKey::ScaleSet { pool: name.clone() }) {
-        found.push(trouble(ConditionKind::ScaleSet, "the scale set is in trouble", known));
+        found.push(trouble(ConditionKind::ScaleSet, "the scale set is in trouble", known, now));
     }
     if !matches!(pool.state.scale_set, ScaleSetTrack::Present { .. }) {
         let detail = format!("scale set `{}` is not there yet", of.scale_set);
@@ -106,11 +106,8 @@ pub fn pool_conditions(world: &World, spec: &Spec, pool: &Pool, now: Timestamp) 
         ));
     }
     if let Some(known) = world.trouble(&TroubleKey::Backend { backend: of.backend.clone() }) {
-        found.push(trouble(
-            ConditionKind::Backend,
-            &format!("backend {} is in trouble", of.backend),
-            known,
-        ));
+        let what = format!("backend {} is in trouble", of.backend);
+        found.push(trouble(ConditionKind::Backend, &what, known, now));
     } else if world.backend(&of.backend).is_none_or(|backend| backend.listed_at.is_none()) {
         let detail = format!("backend {} has not listed its instances yet", of.backend);
         found.push(say(ConditionKind::Backend, detail, None));
@@ -120,7 +117,8 @@ pub fn pool_conditions(world: &World, spec: &Spec, pool: &Pool, now: Timestamp) 
         backend: of.backend.clone(),
         mark: of.mark.clone(),
     };
-    if let Some(known) = world.trouble(&key) {
+    let creation = world.trouble(&key);
+    if let Some(known) = creation.filter(|known| known.next_attempt_at > now) {
         let what = if known.failures >= FAILURES_TO_PAUSE {
             format!(
                 "creation on backend {} is paused after {} failures in a row",
@@ -129,19 +127,32 @@ pub fn pool_conditions(world: &World, spec: &Spec, pool: &Pool, now: Timestamp) 
         } else {
             format!("the last runner on backend {} failed", of.backend)
         };
-        found.push(trouble(ConditionKind::Creation, &what, known));
+        found.push(trouble(ConditionKind::Creation, &what, known, now));
     }
     let census = Census::of(pool);
     let (limits, change) = limits_at(of, now);
     if census.occupied >= limits.max && census.idle.is_empty() {
         let detail = format!(
-            "pool {name} has its max of {} runners: {} busy, {} leaving",
-            limits.max, census.busy, census.leaving
+            "pool {name} has its max of {} runners: {} busy, {} on their way, {} leaving",
+            limits.max,
+            census.busy,
+            census.live().saturating_sub(census.busy),
+            census.leaving
         );
         found.push(say(ConditionKind::Max, detail, change));
     }
     if let Some(runner) = nearest(pool) {
-        found.push(runner_condition(world, of, runner));
+        found.push(runner_condition(world, of, runner, now));
+    }
+    if let Some(known) = creation
+        && known.failures >= FAILURES_TO_PAUSE
+        && known.next_attempt_at <= now
+    {
+        let what = format!(
+            "runners on backend {} are made one at a time until one has a job, after {} failures in a row",
+            of.backend, known.failures
+        );
+        found.push(trouble(ConditionKind::Creation, &what, known, now));
     }
     if found.is_empty() && census.idle.is_empty() {
         found.push(say(ConditionKind::Pass, "the next pass makes a runner".into(), None));
@@ -167,41 +178,55 @@ fn nearest(pool: &Pool) -> Option<&Runner> {
         .map(|(_, r)| r)
 }
 
-/// What a runner that is on its way waits for, and its deadline.
-pub(super) fn runner_condition(world: &World, of: &PoolSpec, runner: &Runner) -> Condition {
-    let name = &runner.name;
+/// A runner that is on its way, what it waits for, and its deadline.
+fn runner_condition(world: &World, of: &PoolSpec, runner: &Runner, now: Timestamp) -> Condition {
+    let (what, until) = coming(world, of, runner, now);
+    let detail = format!("runner {} is {} and waits for {what}", runner.name, runner.phase());
+    Condition { kind: ConditionKind::Runner, detail, until }
+}
+
+/// What a runner that is on its way waits for, in words that read after "waits for", and until when at the latest.
+pub(super) fn coming(
+    world: &World,
+    of: &PoolSpec,
+    runner: &Runner,
+    now: Timestamp,
+) -> (String, Option<Timestamp>) {
     let deadlines = of.deadlines;
-    let (detail, until) = match (&runner.instance, &runner.registration) {
+    let backend = &runner.backend;
+    let after = |what: &str, attempt: Option<&Attempt>| {
+        attempt.map_or_else(|| what.to_owned(), |attempt| format!("{what}: {}", attempt.error))
+    };
+    let registration_attempt = runner.registration_attempt.as_ref();
+    let instance_attempt = runner.instance_attempt.as_ref();
+    match (&runner.instance, &runner.registration) {
         (_, Registration::HandedOver { since, .. } | Registration::HandingOver { since, .. }) => {
-            (format!("runner {name} is starting"), Some(later(*since, deadlines.starting)))
+            ("its runner program to come online".into(), Some(later(*since, deadlines.starting)))
         }
         (_, Registration::InDoubt { .. }) => {
-            (format!("GitHub is asked what became of runner {name}"), None)
+            (after("GitHub's word on what became of it", registration_attempt), None)
         }
         (Instance::Planned { .. }, _) => {
-            let free = world.backend(&runner.backend).map_or(0, |b| b.capabilities.creates_max);
-            (
-                format!(
-                    "runner {name} waits for one of backend {}'s {free} places to create",
-                    runner.backend
-                ),
-                None,
-            )
+            let places = world.backend(backend).map_or(0, |view| view.capabilities.creates_max);
+            (format!("one of backend {backend}'s {places} places to create"), None)
         }
         (Instance::Creating { since }, _) => (
-            format!("backend {} creates runner {name}", runner.backend),
+            after(&format!("backend {backend} to create it"), instance_attempt),
             Some(later(*since, deadlines.creating)),
         ),
         (Instance::Booting { since, .. }, _) => {
-            (format!("the instance of runner {name} boots"), Some(later(*since, deadlines.booting)))
+            ("its instance to boot".into(), Some(later(*since, deadlines.booting)))
         }
-        (_, Registration::Minting { since }) => {
-            let why =
-                runner.registration_attempt.as_ref().map(|attempt| format!(": {}", attempt.error));
-            let detail = format!("GitHub registers runner {name}{}", why.unwrap_or_default());
-            (detail, Some(later(*since, deadlines.minting)))
-        }
-        _ => (format!("runner {name} is {}", runner.phase()), None),
-    };
-    Condition { kind: ConditionKind::Runner, detail, until }
+        (_, Registration::Minting { since }) => (
+            after("GitHub to register it", registration_attempt),
+            Some(later(*since, deadlines.minting)),
+        ),
+        (_, Registration::Held { .. }) => ("its hand-over".into(), None),
+        // Refused before anything was made: it stays warm until the next attempt.
+        (_, Registration::None | Registration::Gone { .. }) if registration_attempt.is_some() => (
+            after("GitHub to register it", registration_attempt),
+            registration_attempt.map(|attempt| attempt.next_at).filter(|next| *next > now),
+        ),
+        _ => ("a job that needs it".into(), None),
+    }
 }

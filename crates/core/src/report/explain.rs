@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     model::{Job, JobState, RunnerName, Spec},
-    plan::{Census, advertised_capacity, limits_at},
+    plan::{Census, advertised_capacity, demand, limits_at},
     world::{Pool, World},
 };
 
@@ -47,7 +47,7 @@ pub fn explain(
         return Ok(explain_pool(world, spec, pool, now));
     }
     if let Ok(name) = RunnerName::new(what)
-        && let Some(explanation) = explain_runner(world, spec, &name)
+        && let Some(explanation) = explain_runner(world, spec, &name, now)
     {
         return Ok(explanation);
     }
@@ -115,13 +115,18 @@ fn explain_job(world: &World, spec: &Spec, pool: &Pool, job: &Job, now: Timestam
     Explanation { subject: "job".into(), sentence, conditions }
 }
 
-fn explain_runner(world: &World, spec: &Spec, name: &RunnerName) -> Option<Explanation> {
+fn explain_runner(
+    world: &World,
+    spec: &Spec,
+    name: &RunnerName,
+    now: Timestamp,
+) -> Option<Explanation> {
     let sentence = if let Some(runner) = world.runner(name) {
         let mut sentence = format!("runner {name} is {}", runner.phase());
         if let Some(retiring) = &runner.retiring {
             sentence.push_str(&format!(" because {}", retiring.reason));
         }
-        if let Some(waits) = waits_for(world, spec, runner) {
+        if let Some(waits) = waits_for(world, spec, runner, now) {
             sentence.push_str(&format!("; it waits for {waits}"));
         }
         sentence
@@ -138,9 +143,10 @@ fn explain_runner(world: &World, spec: &Spec, name: &RunnerName) -> Option<Expla
 
 fn explain_pool(world: &World, spec: &Spec, pool: &Pool, now: Timestamp) -> Explanation {
     let name = &pool.state.name;
-    let waiting = pool.waiting.len() + pool.available.len();
     let conditions = pool_conditions(world, spec, pool, now);
     let census = Census::of(pool);
+    let told = u32::try_from(pool.waiting.len() + pool.available.len()).unwrap_or(u32::MAX);
+    let waiting = told.max(demand(pool, &census, now).jobs.saturating_sub(census.busy));
     let sentence = match conditions.first() {
         Some(first) if waiting > 0 => format!("pool {name} has {waiting} jobs that wait: {first}"),
         Some(first) if first.kind < super::ConditionKind::Max => {

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::condition::runner_condition;
+use super::condition::coming;
 use crate::{
     model::{Phase, Runner, Spec, later},
     world::World,
@@ -36,11 +36,11 @@ pub struct RunnerView {
 
 /// Every runner that is not gone, by pool and name.
 #[must_use]
-pub fn runners(world: &World, spec: &Spec, _now: Timestamp) -> Vec<RunnerView> {
-    world.runners().map(|runner| view(world, spec, runner)).collect()
+pub fn runners(world: &World, spec: &Spec, now: Timestamp) -> Vec<RunnerView> {
+    world.runners().map(|runner| view(world, spec, runner, now)).collect()
 }
 
-pub(super) fn view(world: &World, spec: &Spec, runner: &Runner) -> RunnerView {
+fn view(world: &World, spec: &Spec, runner: &Runner, now: Timestamp) -> RunnerView {
     RunnerView {
         name: runner.name.to_string(),
         pool: runner.name.pool_str().to_owned(),
@@ -51,12 +51,17 @@ pub(super) fn view(world: &World, spec: &Spec, runner: &Runner) -> RunnerView {
         created_at: runner.created_at,
         job: runner.job().map(ToString::to_string),
         reason: runner.retiring.as_ref().map(|retiring| retiring.reason.to_string()),
-        waits_for: waits_for(world, spec, runner),
+        waits_for: waits_for(world, spec, runner, now),
     }
 }
 
-/// What a runner waits for, in words that read after its phase.
-pub(super) fn waits_for(world: &World, spec: &Spec, runner: &Runner) -> Option<String> {
+/// What a runner waits for, in words that read after "waits for".
+pub(super) fn waits_for(
+    world: &World,
+    spec: &Spec,
+    runner: &Runner,
+    now: Timestamp,
+) -> Option<String> {
     let of = spec.pools.get(runner.name.pool_str());
     let attempt = |attempt: &crate::model::Attempt| {
         format!(
@@ -64,6 +69,7 @@ pub(super) fn waits_for(world: &World, spec: &Spec, runner: &Runner) -> Option<S
             attempt.next_at, attempt.error
         )
     };
+    let asks = runner.registration.may_exist();
     match runner.phase() {
         Phase::Busy => {
             let since = runner.registration.since()?;
@@ -71,15 +77,18 @@ pub(super) fn waits_for(world: &World, spec: &Spec, runner: &Runner) -> Option<S
             Some(format!("the end of its job, until {until:.0} at the latest"))
         }
         Phase::Online => Some("a job".into()),
-        Phase::Warm => Some("a job that needs it".into()),
         Phase::Removing => runner
             .instance_attempt
             .as_ref()
-            .or(runner.registration_attempt.as_ref())
+            .or_else(|| runner.registration_attempt.as_ref().filter(|_| asks))
+            .filter(|attempt| attempt.next_at > now)
             .map(attempt)
             .or_else(|| removal(runner)),
         Phase::Gone => None,
-        _ => of.map(|of| runner_condition(world, of, runner).to_string()),
+        _ => of.map(|of| match coming(world, of, runner, now) {
+            (what, Some(until)) => format!("{what}, until {until:.0} at the latest"),
+            (what, None) => what,
+        }),
     }
 }
 

@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use super::{Pool, World, apply_registration::OWN_REMOVAL};
 use crate::{
     model::{
-        BackendName, Instance, PoolName, PoolState, Proof, Registration, RegistrationId, Runner,
-        RunnerName, ScopeName, TroubleKey,
+        Attempt, BackendName, Instance, PoolName, PoolState, Proof, Registration, RegistrationId,
+        Runner, RunnerName, ScopeName, TroubleKey,
     },
     ports::{BackendError, ForgeError, InstanceRecord, InstanceStatus, RunnerRecord},
 };
@@ -26,7 +26,12 @@ impl World {
     ) {
         let records = match result {
             Ok(records) => records,
-            Err(error) => return self.backend_trouble(backend, &error, now),
+            Err(error) => {
+                if let Some(view) = self.backends.get_mut(backend) {
+                    view.list_due = true;
+                }
+                return self.backend_trouble(backend, &error, now);
+            }
         };
         if let Some(view) = self.backends.get_mut(backend) {
             view.listed_at = Some(began_at);
@@ -60,9 +65,20 @@ impl World {
             }
         }
         for (name, record) in records {
-            if name.is_of(self.controller) && !self.was_gone_after(&name, began_at) {
-                let instance = orphan_instance(&record, now);
-                self.adopt(Runner::orphan(name, backend.clone(), instance, now), now);
+            if !name.is_of(self.controller) || self.was_gone_after(&name, began_at) {
+                continue;
+            }
+            let instance = orphan_instance(&record, now);
+            match self.runner(&name).cloned() {
+                None => self.adopt(Runner::orphan(name, backend.clone(), instance, now), now),
+                // The row of an orphan registration: here is its instance.
+                Some(row) if !row.instance.may_exist() => {
+                    self.put(Runner { backend: backend.clone(), instance, ..row }, now);
+                }
+                Some(row) => {
+                    let other = &row.backend;
+                    self.odd(&format!("backend {backend} lists {name}, which is on {other}"), now);
+                }
             }
         }
     }
@@ -71,7 +87,8 @@ impl World {
         let pool = orphan.pool();
         self.pools.entry(pool.clone()).or_insert_with(|| {
             self.changes.pools.insert(pool.clone());
-            Pool::new(PoolState::new(pool))
+            let generation = self.forgotten.pools.remove(&pool).unwrap_or(0);
+            Pool::new(PoolState { generation, ..PoolState::new(pool) })
         });
         self.odd(
             &format!("{} bears our tag and the store does not know it: it is removed", orphan.name),
@@ -91,16 +108,19 @@ impl World {
             Ok(records) => records,
             Err(error) => {
                 self.credential_trouble(scope, &error, now);
-                let view = self.scopes.entry(scope.clone()).or_default();
-                // Not before the usual gap: a list costs a request for every hundred runners.
-                view.listed_at.get_or_insert(began_at);
+                if let Some(view) = self.scopes.get_mut(scope) {
+                    view.attempt =
+                        Some(Attempt::after(view.attempt.as_ref(), &error.to_string(), now));
+                }
                 return;
             }
         };
         self.credential_works(scope, now);
-        let view = self.scopes.entry(scope.clone()).or_default();
-        view.listed_at = Some(began_at);
-        view.size = records.len();
+        if let Some(view) = self.scopes.get_mut(scope) {
+            view.listed_at = Some(began_at);
+            view.size = records.len();
+            view.attempt = None;
+        }
         let mut ours: BTreeMap<RunnerName, RunnerRecord> = BTreeMap::new();
         for record in records {
             if let Ok(name) = RunnerName::new(&record.name)

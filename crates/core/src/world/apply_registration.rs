@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::World;
 use crate::{
     effect::{RegistrationCall, RegistrationOutcome},
-    model::{Attempt, Instance, Proof, Reason, Registration, Runner, RunnerName, ScaleSetTrack},
+    model::{Attempt, Instance, Proof, Reason, Registration, Runner, RunnerName},
     ports::{ForgeError, ForgeErrorKind, RunnerRecord},
 };
 
@@ -178,11 +178,9 @@ impl World {
                 RegistrationCall::Mint(set),
                 ForgeErrorKind::ScaleSetGone | ForgeErrorKind::NotFound,
             ) => {
-                if let Some(state) = self.change_pool(&pool)
-                    && state.state.scale_set.id() == Some(*set)
+                if self.pools.get(&pool).is_some_and(|pool| pool.state.scale_set.id() == Some(*set))
                 {
-                    state.state.scale_set = ScaleSetTrack::Unknown;
-                    state.forget_session();
+                    self.set_gone(&pool, now);
                 }
                 runner.registration = Registration::None;
                 runner.registration_attempt = Some(attempt);

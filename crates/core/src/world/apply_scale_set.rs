@@ -98,7 +98,9 @@ impl World {
             (ScaleSetCall::Find { .. }, None) => pool.set_absent = true,
             // Not ours unless we were making it: the planner looks at `found` through the trouble it raises.
             (ScaleSetCall::Find { .. }, Some(record)) => {
-                let made = matches!(pool.state.scale_set, ScaleSetTrack::Creating { .. });
+                // One that we were making has no runners: with some, another controller was faster.
+                let unused = record.statistics.is_none_or(|counts| counts.registered == 0);
+                let made = unused && matches!(pool.state.scale_set, ScaleSetTrack::Creating { .. });
                 pool.found = Some((record, made));
             }
             (ScaleSetCall::Create { labels, .. }, Some(record)) => {
@@ -142,11 +144,9 @@ impl World {
     }
 
     fn apply_deleted(&mut self, name: &PoolName, now: Timestamp) {
+        self.forget_set(name);
         if let Some(pool) = self.change_pool(name) {
-            pool.state.scale_set = ScaleSetTrack::Unknown;
             pool.set_absent = true;
-            pool.found = None;
-            pool.forget_session();
         }
         self.tell(
             EventKind::ScaleSet { pool: name.clone(), what: "scale set deleted".into() },
@@ -163,9 +163,15 @@ impl World {
         now: Timestamp,
     ) {
         let opened = matches!(call, ScaleSetCall::OpenSession(_));
+        let (ScaleSetCall::OpenSession(set) | ScaleSetCall::RefreshSession(set, _)) = call else {
+            return self.odd(&format!("a session for pool {name} that nobody asked for"), now);
+        };
         let Some(pool) = self.change_pool(name) else {
             return;
         };
+        if pool.state.scale_set.id() != Some(*set) {
+            return self.odd(&format!("a session of scale set {set}, which pool {name} lost"), now);
+        }
         if opened {
             pool.state.cursor = MessageId(0);
         }
@@ -210,15 +216,10 @@ impl World {
                 ForgeErrorKind::NotFound,
                 ScaleSetCall::OpenSession(_) | ScaleSetCall::Update { .. },
             ) => {
-                pool.state.scale_set = ScaleSetTrack::Unknown;
-                pool.set_absent = false;
-                pool.found = None;
-                pool.forget_session();
-                let what = "the scale set is gone from GitHub".into();
-                return self.tell(EventKind::ScaleSet { pool: name.clone(), what }, now);
+                return self.set_gone(name, now);
             }
-            // The name is taken: by the first try of this very call, or by somebody else. A look tells.
-            (ForgeErrorKind::Conflict, ScaleSetCall::Create { .. }) => pool.set_absent = false,
+            // Perhaps it was made all the same, or the name is somebody else's. A look tells.
+            (_, ScaleSetCall::Create { .. }) => pool.set_absent = false,
             _ => {}
         }
         if let Some(scope) = self.scope_of(name.as_str()) {
@@ -242,6 +243,20 @@ impl World {
             trouble = trouble.until((*until).max(now));
         }
         self.set_trouble(key, Some(trouble), now);
+    }
+
+    /// The scale set is gone: it is made anew.
+    pub(super) fn set_gone(&mut self, name: &PoolName, now: Timestamp) {
+        self.forget_set(name);
+        let what = "the scale set is gone from GitHub".into();
+        self.tell(EventKind::ScaleSet { pool: name.clone(), what }, now);
+    }
+
+    pub(super) fn forget_set(&mut self, name: &PoolName) {
+        if let Some(pool) = self.change_pool(name) {
+            let jobs = pool.forget_set();
+            self.changes.jobs.extend(jobs.iter().map(|job| Self::job_key(name, job)));
+        }
     }
 
     pub(super) fn apply_poll(

@@ -8,9 +8,9 @@ use super::World;
 use crate::{
     effect::{Effect, InstanceCall, RegistrationCall, ScaleSetCall},
     model::{
-        BackendName, EventKind, InstanceSpec, MessageId, PoolName, Proof, Reason, Runner,
-        RunnerGroupId, RunnerName, ScaleSetId, ScaleSetTrack, ScopeName, SessionId, SessionTrack,
-        Trouble, TroubleKey,
+        BackendName, EventKind, InstanceSpec, MessageId, PoolName, Proof, Reason, Registration,
+        Runner, RunnerGroupId, RunnerName, ScaleSetId, ScaleSetTrack, ScopeName, SessionId,
+        SessionTrack, Trouble, TroubleKey,
     },
     ports::ScaleSetRecord,
 };
@@ -189,6 +189,14 @@ impl World {
                 self.put(Runner::planned(runner, backend, mark, now), now);
                 None
             }
+            // The same plan gave it up.
+            Action::Create { runner, .. }
+            | Action::Mint { runner, .. }
+            | Action::HandOver(runner)
+                if self.runner(&runner).is_some_and(|row| row.retiring.is_some()) =>
+            {
+                None
+            }
             Action::Create { runner, spec } => {
                 let row = self.advance(&runner, now, |row| row.creating(now).ok())?;
                 if let Some(view) = self.backends.get_mut(&row.backend) {
@@ -211,7 +219,10 @@ impl World {
                 None
             }
             Action::Mint { runner, scope, set } => {
-                self.advance(&runner, now, |row| Some(row.clone().minting(now).unwrap_or(row)))?;
+                self.advance(&runner, now, |row| match row.registration {
+                    Registration::Minting { .. } => Some(row),
+                    _ => row.minting(now).ok(),
+                })?;
                 Some(Effect::Registration { runner, scope, call: RegistrationCall::Mint(set) })
             }
             Action::HandOver(runner) => {
@@ -326,10 +337,8 @@ impl World {
                 })
             }
             Action::LeaveSet(pool) => {
-                let row = self.change_pool(&pool)?;
-                let id = row.state.scale_set.id();
-                row.state.scale_set = ScaleSetTrack::Unknown;
-                row.forget_session();
+                let id = self.change_pool(&pool)?.state.scale_set.id();
+                self.forget_set(&pool);
                 let what = format!(
                     "scale set {} is left at GitHub: the pool has another scope, group or set name by now",
                     id.map_or_else(|| "?".to_owned(), |id| id.to_string())
@@ -359,6 +368,7 @@ impl World {
             }
             Action::ForgetPool(pool) => {
                 let gone = self.pools.remove(&pool)?;
+                self.forgotten.pools.insert(pool.clone(), gone.state.generation);
                 self.changes.pools.insert(pool.clone());
                 self.changes.jobs.extend(gone.jobs.keys().map(|job| Self::job_key(&pool, job)));
                 self.troubles.retain(|key, _| {

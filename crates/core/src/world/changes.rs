@@ -9,20 +9,16 @@ impl World {
     /// Hands out the changed rows for one commit, with their generations raised.
     pub fn take_changes(&mut self, now: Timestamp) -> Batch {
         let changes = std::mem::take(&mut self.changes);
+        self.deleted = std::mem::take(&mut self.forgotten);
         let mut batch = Batch { clock: Some(now), ..Batch::default() };
         for name in changes.runners {
-            let Some(pool) = self.pools.get_mut(name.pool_str()) else { continue };
-            match pool.runners.get_mut(&name) {
-                Some(runner) => {
-                    runner.generation += 1;
-                    batch.runners.insert(name, Some(runner.clone()));
-                }
+            let pool = self.pools.get_mut(name.pool_str());
+            if let Some(runner) = pool.and_then(|pool| pool.runners.get_mut(&name)) {
+                runner.generation += 1;
+                batch.runners.insert(name, Some(runner.clone()));
+            } else if self.deleted.runners.get(&name).is_some_and(|generation| *generation > 0) {
                 // A row that never reached the store needs no deletion.
-                None => {
-                    if pool.forgotten.remove(&name).is_some_and(|generation| generation > 0) {
-                        batch.runners.insert(name, None);
-                    }
-                }
+                batch.runners.insert(name, None);
             }
         }
         for name in changes.pools {
@@ -46,19 +42,15 @@ impl World {
     /// Takes back a batch that the store refused: nothing of it is stored, so all of it is still to be committed.
     pub fn commit_failed(&mut self, batch: Batch) {
         for (name, row) in batch.runners {
-            if let Some(pool) = self.pools.get_mut(name.pool_str()) {
-                match (pool.runners.get_mut(&name), row) {
-                    (Some(runner), _) => runner.generation = runner.generation.saturating_sub(1),
-                    (None, Some(row)) => {
-                        pool.forgotten.insert(name.clone(), row.generation.saturating_sub(1));
-                    }
-                    (None, None) => {
-                        pool.forgotten.insert(name.clone(), 1);
-                    }
-                }
-                self.changes.runners.insert(name);
+            let pool = self.pools.get_mut(name.pool_str());
+            if row.is_some()
+                && let Some(runner) = pool.and_then(|pool| pool.runners.get_mut(&name))
+            {
+                runner.generation = runner.generation.saturating_sub(1);
             }
+            self.changes.runners.insert(name);
         }
+        self.forgotten = std::mem::take(&mut self.deleted);
         for name in batch.pools.into_keys() {
             if let Some(pool) = self.pools.get_mut(&name) {
                 pool.state.generation = pool.state.generation.saturating_sub(1);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{BackendView, Changes, Pool, ScopeView, World};
+use super::{BackendView, Changes, Forgotten, Pool, ScopeView, World};
 use crate::{
     model::{BackendName, JobState, PoolState, SessionTrack, Spec},
     ports::{Capabilities, Stored},
@@ -47,6 +47,8 @@ impl World {
             absences: BTreeMap::new(),
             past: VecDeque::new(),
             past_at: BTreeMap::new(),
+            forgotten: Forgotten::default(),
+            deleted: Forgotten::default(),
             stopping: false,
             changes: Changes::default(),
             events: Vec::new(),

@@ -26,8 +26,8 @@ pub use pool::{Finished, Pool};
 use crate::{
     effect::Flight,
     model::{
-        BackendName, ControllerId, Event, EventKind, JobId, PoolName, Proof, Reason, Registration,
-        Runner, RunnerName, ScaleSetTrack, ScopeName, Trouble, TroubleKey,
+        Attempt, BackendName, ControllerId, Event, EventKind, JobId, MessageId, PoolName, Proof,
+        Reason, Registration, Runner, RunnerName, ScaleSetTrack, ScopeName, Trouble, TroubleKey,
     },
     ports::{Capabilities, JobKey},
 };
@@ -57,6 +57,8 @@ pub struct ScopeView {
     pub listed_at: Option<Timestamp>,
     /// How many registrations that list had.
     pub size: usize,
+    /// Lists that failed since.
+    pub attempt: Option<Attempt>,
 }
 
 /// A runner that is gone.
@@ -81,6 +83,14 @@ struct Changes {
     troubles: BTreeSet<TroubleKey>,
 }
 
+/// Rows that the world forgot, with the generation that the store has: they are deleted there, or, where the name
+/// comes back before that, go on from it.
+#[derive(Debug, Clone, Default)]
+struct Forgotten {
+    runners: BTreeMap<RunnerName, u64>,
+    pools: BTreeMap<PoolName, u64>,
+}
+
 /// Everything the controller knows.
 #[derive(Debug, Clone)]
 pub struct World {
@@ -94,6 +104,10 @@ pub struct World {
     absences: BTreeMap<RunnerName, Timestamp>,
     past: VecDeque<Past>,
     past_at: BTreeMap<RunnerName, Timestamp>,
+    /// Rows that the store still has.
+    forgotten: Forgotten,
+    /// Rows that the commit under way deletes.
+    deleted: Forgotten,
     stopping: bool,
     changes: Changes,
     events: Vec<Event>,
@@ -160,6 +174,14 @@ impl World {
     #[must_use]
     pub fn is_flying(&self, flight: &Flight) -> bool {
         self.flights.contains_key(flight)
+    }
+
+    /// Whether a poll or an acknowledgement of the pool's session is under way.
+    #[must_use]
+    pub fn is_conversing(&self, pool: &PoolName) -> bool {
+        let acknowledge = |message| Flight::Acknowledge(pool.clone(), message);
+        let all = acknowledge(MessageId(i64::MIN))..=acknowledge(MessageId(i64::MAX));
+        self.is_flying(&Flight::Poll(pool.clone())) || self.flights.range(all).next().is_some()
     }
 
     /// How many effects are under way.
@@ -243,7 +265,10 @@ impl World {
         let from = before.map(Runner::phase);
         let to = next.phase();
         let name = next.name.clone();
-        let generation = before.map_or(0, |before| before.generation);
+        let generation = before.map_or_else(
+            || self.forgotten.runners.remove(&name).unwrap_or(0),
+            |before| before.generation,
+        );
         note_absence(&mut self.absences, &next);
         if to == crate::model::Phase::Gone {
             let past = Past {
@@ -253,7 +278,7 @@ impl World {
                 had_job: next.had_job,
             };
             pool.runners.remove(&name);
-            pool.forgotten.insert(name.clone(), generation);
+            self.forgotten.runners.insert(name.clone(), generation);
             self.suspects.remove(&name);
             self.past_at.insert(name.clone(), now);
             self.past.push_back(past);
@@ -271,9 +296,10 @@ impl World {
         }
     }
 
-    /// Marks a runner to go, with the reason told once.
+    /// Marks a runner to go, with each reason told once.
     fn retire(&mut self, runner: Runner, reason: Reason, even_busy: bool, now: Timestamp) {
-        if runner.retiring.is_none() {
+        let known = runner.retiring.as_ref().map(|retiring| &retiring.reason);
+        if known.is_none_or(|known| reason.overrides_busy() && *known != reason) {
             self.tell(
                 EventKind::Retired { runner: runner.name.clone(), reason: reason.clone() },
                 now,

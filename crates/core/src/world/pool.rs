@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::{
     model::{
         Attempt, Job, JobId, JobState, MessageId, PoolState, Runner, RunnerGroupId, RunnerName,
-        ScopeName,
+        ScaleSetTrack, ScopeName,
     },
     ports::ScaleSetRecord,
 };
@@ -61,8 +61,6 @@ pub struct Pool {
     pub acknowledge_attempt: Option<Attempt>,
     /// Completed jobs by the time of their end, oldest first, for pruning.
     pub(super) completed: VecDeque<(Timestamp, JobId)>,
-    /// Rows to be deleted, with the generation the store has.
-    pub(super) forgotten: BTreeMap<RunnerName, u64>,
     /// Whether its plan is out of date.
     pub(crate) touched: bool,
     /// When its plan is out of date though nothing happens.
@@ -90,7 +88,6 @@ impl Pool {
             differs_since: None,
             acknowledge_attempt: None,
             completed: VecDeque::new(),
-            forgotten: BTreeMap::new(),
             touched: true,
             due: None,
         }
@@ -130,6 +127,28 @@ impl Pool {
             self.jobs.remove(&id);
         }
         Some(id)
+    }
+
+    /// Forgets the scale set and what came through it: GitHub queues its waiting jobs anew, and the messages of the
+    /// next set count from the beginning. Hands out the jobs that changed.
+    pub(super) fn forget_set(&mut self) -> Vec<JobId> {
+        self.state.scale_set = ScaleSetTrack::Unknown;
+        self.state.newest = MessageId(0);
+        self.state.unacknowledged.clear();
+        self.state.statistics = None;
+        self.found = None;
+        self.set_absent = false;
+        self.heard_at = None;
+        self.forget_session();
+        let changed = self.jobs.keys().cloned().collect();
+        let queued = std::mem::take(&mut self.waiting).into_iter();
+        for id in queued.chain(std::mem::take(&mut self.available)) {
+            self.jobs.remove(&id);
+        }
+        for job in self.jobs.values_mut() {
+            job.message = MessageId(0);
+        }
+        changed
     }
 
     /// Forgets the session and with it the cursor, which counts within a session only.

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use dayfly_core::{
     effect::{Command, Effect, Flight, InstanceCall, Outcome, RegistrationCall, ScaleSetCall},
-    model::{Instance, PoolName, Registration, Runner, RunnerName, ScaleSetTrack, SessionTrack, Spec},
+    model::{
+        Instance, PoolName, Registration, Runner, RunnerName, ScaleSetTrack, SessionTrack, Spec,
+    },
     plan::{limits_at, pass},
     ports::Batch,
     world::World,
@@ -119,9 +121,10 @@ fn instance_fits(row: &Runner, call: &InstanceCall) -> bool {
             Instance::Removing { exit: Some(_), .. } => true,
             // Busy is sacred while the process may live, but for what the user allowed.
             Instance::Removing { exit: None, .. } => {
-                let allowed = row.retiring.as_ref().is_some_and(|retiring| {
-                    retiring.even_busy || retiring.reason.overrides_busy()
-                });
+                let allowed = row
+                    .retiring
+                    .as_ref()
+                    .is_some_and(|retiring| retiring.even_busy || retiring.reason.overrides_busy());
                 let busy =
                     matches!(row.registration, Registration::Busy { completed_at: None, .. });
                 allowed || !busy
@@ -142,9 +145,7 @@ fn set_fits(world: &World, pool: &PoolName, call: &ScaleSetCall) -> bool {
             matches!(set, ScaleSetTrack::Deleting { id: known, .. } if known == id)
                 && pool.runners.values().all(|row| row.retiring.is_some())
         }
-        ScaleSetCall::OpenSession(id) => {
-            set.id() == Some(*id) && *session == SessionTrack::None
-        }
+        ScaleSetCall::OpenSession(id) => set.id() == Some(*id) && *session == SessionTrack::None,
         ScaleSetCall::RefreshSession(id, known) => {
             set.id() == Some(*id) && session.id() == Some(known)
         }
@@ -184,9 +185,10 @@ pub(super) fn settled(world: &World, spec: &Spec, now: Timestamp) -> Result<(), 
             fresh.effects, fresh.batch.runners
         ));
     }
-    if fresh.next_due != again.next_due {
+    let never = Timestamp::MAX;
+    if fresh.next_due.unwrap_or(never) < again.next_due.unwrap_or(never) {
         return Err(format!(
-            "planning every pool anew is due at {:?}, not {:?}",
+            "planning every pool anew is due at {:?}, but nobody wakes before {:?}",
             fresh.next_due, again.next_due
         ));
     }

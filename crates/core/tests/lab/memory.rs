@@ -94,13 +94,16 @@ impl Memory {
         let mut pools = BTreeMap::new();
         for pool in world.pools() {
             let name = &pool.state.name;
-            jobs.extend(pool.jobs.values().map(|job| {
-                (JobKey { pool: name.clone(), job: job.id.clone() }, job.clone())
-            }));
+            jobs.extend(
+                pool.jobs
+                    .values()
+                    .map(|job| (JobKey { pool: name.clone(), job: job.id.clone() }, job.clone())),
+            );
             // A pool of which there is nothing to remember needs no row.
             if pool.state != PoolState::new(name.clone()) || self.pools.contains_key(name) {
                 // What a start resolves (an open session becomes a stored one) is committed with the next change.
-                let row = self.pools.get(name).filter(|row| row.generation == pool.state.generation);
+                let row =
+                    self.pools.get(name).filter(|row| row.generation == pool.state.generation);
                 if row.is_none() {
                     return Err(format!("pool {name}: the store has another generation"));
                 }

@@ -106,8 +106,7 @@ impl Lab {
         for effect in &done.effects {
             checks::effect(&self.world, effect)?;
             if let Some(flight) = effect.flight()
-                && let Some((twin, _)) =
-                    self.flights.insert(flight, (effect.clone(), self.now))
+                && let Some((twin, _)) = self.flights.insert(flight, (effect.clone(), self.now))
             {
                 return Err(format!("{effect:?} begins while {twin:?} is under way"));
             }

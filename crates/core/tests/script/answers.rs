@@ -290,8 +290,7 @@ pub fn poll(stage: &mut Stage, command: &str) -> Result<Outcome, String> {
         Some("message") => {
             let id = MessageId(words::number(rest.get(1).ok_or("which message?")?)?);
             let counts = &rest[2..];
-            let statistics =
-                (!counts.is_empty()).then(|| words::statistics(counts)).transpose()?;
+            let statistics = (!counts.is_empty()).then(|| words::statistics(counts)).transpose()?;
             let mut message =
                 Message { id, statistics, entries: Vec::new(), unreadable: Vec::new() };
             for entry in entries {
@@ -372,9 +371,7 @@ pub fn acknowledged(stage: &mut Stage, words: &[String]) -> Result<Outcome, Stri
     let message = MessageId(words::number(id)?);
     stage.pending(&Flight::Acknowledge(pool.clone(), message), again)?;
     let result = match after(rest, "failed") {
-        Some(kind) => {
-            Err(words::forge_error(&format!("acknowledge {id}"), kind, stage.lab.now)?)
-        }
+        Some(kind) => Err(words::forge_error(&format!("acknowledge {id}"), kind, stage.lab.now)?),
         None => Ok(()),
     };
     Ok(Outcome::Acknowledged { pool, message, result })
@@ -452,14 +449,12 @@ fn set_answer(
         }
         ("set", "deleted", ScaleSetCall::Delete(_)) => ScaleSetOutcome::Deleted,
         ("session", "closed", ScaleSetCall::CloseSession(..)) => ScaleSetOutcome::SessionClosed,
-        (
-            "session",
-            id,
-            ScaleSetCall::OpenSession(_) | ScaleSetCall::RefreshSession(..),
-        ) => ScaleSetOutcome::Session {
-            id: SessionId(id.into()),
-            statistics: words::statistics(options)?,
-        },
+        ("session", id, ScaleSetCall::OpenSession(_) | ScaleSetCall::RefreshSession(..)) => {
+            ScaleSetOutcome::Session {
+                id: SessionId(id.into()),
+                statistics: words::statistics(options)?,
+            }
+        }
         ("acquired", ids, ScaleSetCall::Acquire(..)) => {
             let ids = ids.split(',').filter(|id| *id != "none").map(words::number);
             ScaleSetOutcome::Acquired(ids.collect::<Result<_, _>>()?)

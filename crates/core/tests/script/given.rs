@@ -96,10 +96,8 @@ impl Given {
                 "labels" => pool.labels = value.split(',').map(str::to_owned).collect(),
                 "image" => {
                     pool.mark = value.into();
-                    pool.instance = Arc::new(InstanceSpec {
-                        image: value.into(),
-                        ..InstanceSpec::default()
-                    });
+                    pool.instance =
+                        Arc::new(InstanceSpec { image: value.into(), ..InstanceSpec::default() });
                 }
                 "creating" => pool.deadlines.creating = words::duration(value)?,
                 "booting" => pool.deadlines.booting = words::duration(value)?,

@@ -52,8 +52,7 @@ impl Stage {
         let stranger = alias.strip_prefix('o').and_then(|rest| rest.split_once('@'));
         let (number, pool) = stranger.ok_or_else(|| format!("no runner {alias} was made"))?;
         let suffix = Suffix::from_bits(STRANGERS + words::number::<u64>(number)?);
-        let name =
-            RunnerName::compose(&words::pool(pool)?, self.lab.world.controller(), suffix);
+        let name = RunnerName::compose(&words::pool(pool)?, self.lab.world.controller(), suffix);
         self.aliases.push((name.clone(), alias.to_owned()));
         Ok(name)
     }

@@ -116,7 +116,11 @@ pub fn backend_error(operation: &str, words: &[String]) -> Result<BackendError, 
 }
 
 /// `transient`, `rate-limited 10m`, `conflict "GitHub's words"`, …
-pub fn forge_error(operation: &str, words: &[String], now: Timestamp) -> Result<ForgeError, String> {
+pub fn forge_error(
+    operation: &str,
+    words: &[String],
+    now: Timestamp,
+) -> Result<ForgeError, String> {
     let kind = words.first().map_or("transient", String::as_str);
     let mut rest = words.iter().skip(1);
     let kind = match kind {
