@@ -1,5 +1,7 @@
 //! The HTTP face: held polls, dropped connections, callers that go away, and the program's own entry.
 
+#![expect(clippy::unwrap_used, reason = "a test ends with what it did not expect")]
+
 use std::time::Duration;
 
 use dayfly_github_sim::{Options, Server, SimArgs, SimConfig, run, serve};
@@ -71,13 +73,24 @@ async fn session(server: &Server) -> (String, String) {
     (url, format!("Bearer {}", session["messageQueueAccessToken"].as_str().unwrap()))
 }
 
+/// Waits until the session's poll is held, or no longer.
+async fn polling(server: &Server, wanted: bool) {
+    let state =
+        async || body_of(&exchange(server, "GET", "/control/state", "", &Value::Null).await);
+    let seen = async {
+        while state().await["sessions"][0]["polling"] != wanted {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, seen).await.expect("polling as expected");
+}
+
 #[tokio::test]
 async fn a_held_poll_is_woken_by_another_connection() {
     let server = server(Options::default()).await;
     let (url, token) = session(&server).await;
     let queue = async {
-        while !server.with(|sim, _| sim.next_deadline()).is_some() {}
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        polling(&server, true).await;
         control(&server, "jobs", json!({ "scope": "acme/app", "labels": ["linux"], "count": 2 }))
             .await
     };
@@ -107,20 +120,9 @@ async fn a_caller_that_goes_away_is_forgotten() {
         )
         .await
         .unwrap();
-    let polling = async |wanted: bool| {
-        let seen = async {
-            while body_of(&exchange(&server, "GET", "/control/state", "", &Value::Null).await)["sessions"]
-                [0]["polling"]
-                != wanted
-            {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, seen).await.expect("polling as expected");
-    };
-    polling(true).await;
+    polling(&server, true).await;
     drop(stream);
-    polling(false).await;
+    polling(&server, false).await;
     let counters = body_of(&exchange(&server, "GET", "/control/counters", "", &Value::Null).await);
     assert_eq!(counters["messages.get"]["statuses"]["0"], 1);
     server.stop().await;

@@ -1,5 +1,7 @@
 //! A job's whole life over HTTP, driven by a client that nobody here wrote, in both assignment modes, with real stand-in runners.
 
+#![expect(clippy::unwrap_used, reason = "a test ends with what it did not expect")]
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -2,6 +2,13 @@
 //!
 //! Has a `main` of its own because the program under test is this one, started again with the word `stub`.
 
+#![expect(clippy::unwrap_used, reason = "a test ends with what it did not expect")]
+#![expect(clippy::needless_pass_by_value, reason = "a body is written where it is used")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test that waits for processes needs the machine's clock"
+)]
+
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};

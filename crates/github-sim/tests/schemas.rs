@@ -2,6 +2,9 @@
 //!
 //! Needs the files that `fetch-schemas.sh` fetches, in the directory that `DAYFLY_GITHUB_SCHEMAS` names.
 
+#![expect(clippy::unwrap_used, reason = "a test ends with what it did not expect")]
+#![expect(clippy::needless_pass_by_value, reason = "a body is written where it is used")]
+
 use std::collections::BTreeSet;
 
 use dayfly_github_sim::WorkflowJob;

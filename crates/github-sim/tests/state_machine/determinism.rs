@@ -49,6 +49,10 @@ fn the_same_seed_and_calls_give_the_same_bytes() {
 }
 
 /// Queues, assigns, mints, runs and completes this many jobs; returns the seconds it took.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this measures the machine's time, not the simulation's"
+)]
 fn serve(jobs: usize) -> f64 {
     let mut driver = Driver::new();
     driver.control("options", json!({ "core_limit": 1_000_000 }));

@@ -1,5 +1,8 @@
 //! The state machine in place: no network, virtual time.
 
+#![expect(clippy::unwrap_used, reason = "a test ends with what it did not expect")]
+#![expect(clippy::needless_pass_by_value, reason = "a body is written where it is used")]
+
 mod apps;
 mod broker;
 mod determinism;
