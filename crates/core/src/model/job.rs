@@ -83,6 +83,19 @@ pub enum JobState {
     },
 }
 
+impl JobState {
+    /// The same state after the clock was set back to `now`: nothing is known since later.
+    #[must_use]
+    pub fn not_after(mut self, now: Timestamp) -> Self {
+        let (Self::Available { since }
+        | Self::Assigned { since }
+        | Self::Started { since, .. }
+        | Self::Completed { since, .. }) = &mut self;
+        *since = now.min(*since);
+        self
+    }
+}
+
 /// A job given, or offered, to a pool.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {

@@ -508,6 +508,20 @@ impl Runner {
         if self.online_since.is_some() {
             self.online_since = Some(now);
         }
+        // Set back: nothing is known since later.
+        self.created_at = self.created_at.min(now);
+        if let Some(retiring) = &mut self.retiring {
+            retiring.since = retiring.since.min(now);
+        }
+        if let Instance::Ended { since, .. } | Instance::Removing { since, .. } = &mut self.instance
+        {
+            *since = now.min(*since);
+        }
+        if let Registration::Removing { since, .. } | Registration::InDoubt { since, .. } =
+            &mut self.registration
+        {
+            *since = now.min(*since);
+        }
         self
     }
 

@@ -82,6 +82,18 @@ impl Trouble {
         }
     }
 
+    /// The same trouble after the clock was set back to `now`: what is left of the wait stays.
+    #[must_use]
+    pub fn not_after(mut self, now: Timestamp) -> Self {
+        if self.last_at > now {
+            let wait = self.next_attempt_at.duration_since(self.last_at);
+            self.last_at = now;
+            self.since = self.since.min(now);
+            self.next_attempt_at = later(now, wait);
+        }
+        self
+    }
+
     /// The same trouble, with the next attempt at `until` (what a rate limit says).
     #[must_use]
     pub fn until(mut self, until: Timestamp) -> Self {

@@ -1,16 +1,12 @@
 //! How many runners a pool should have for its jobs, and the evidence for it.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::census::Census;
 use crate::{
     model::{JobState, later},
-    world::Pool,
+    world::{ASSIGNMENT_BELIEVED, Pool},
 };
-
-/// How long an assignment is believed without a word of GitHub's counts: its own reassignment clock has three rounds
-/// of five minutes (F15).
-const ASSIGNMENT_BELIEVED: SignedDuration = SignedDuration::from_mins(15);
 
 /// How many runners a pool should have for its jobs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

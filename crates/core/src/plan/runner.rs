@@ -64,6 +64,8 @@ pub(super) fn plan(
     let scope = world
         .scope_of(pool.state.name.as_str())
         .or_else(|| of.map(|of| of.scope.clone()))
+        // An orphan of a pool that nobody remembers is asked for where all are asked for.
+        .or_else(|| spec.scopes.keys().next().filter(|_| spec.scopes.len() == 1).cloned())
         .filter(|scope| spec.scopes.contains_key(scope));
     let mut step = Step { world, pool, of, scope, row, deadlines, now, due: None, actions };
     let (instance_flies, registration_flies) = in_flight(world, &row.name);

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    condition::{Condition, pool_conditions},
+    condition::{Condition, ConditionKind, pool_conditions},
     runners::waits_for,
 };
 use crate::{
@@ -99,8 +99,16 @@ fn explain_job(world: &World, spec: &Spec, pool: &Pool, job: &Job, now: Timestam
         JobState::Started { since, runner } => format!("{name} runs on {runner} since {since:.0}"),
         JobState::Available { since } | JobState::Assigned { since } => {
             conditions = pool_conditions(world, spec, pool, now);
-            let given =
-                if matches!(job.state, JobState::Available { .. }) { "offered" } else { "given" };
+            let offered = matches!(job.state, JobState::Available { .. });
+            if offered {
+                conditions.retain(|condition| condition.kind != ConditionKind::Pass);
+            }
+            if offered && conditions.first().is_none_or(|first| first.kind > ConditionKind::Max) {
+                let detail = "GitHub's word that the pool has acquired it".into();
+                let acquired = Condition { kind: ConditionKind::ScaleSet, detail, until: None };
+                conditions.insert(0, acquired);
+            }
+            let given = if offered { "offered" } else { "given" };
             match conditions.first() {
                 Some(first) => {
                     format!("{name} was {given} to pool {of} at {since:.0} and waits: {first}")
@@ -149,7 +157,7 @@ fn explain_pool(world: &World, spec: &Spec, pool: &Pool, now: Timestamp) -> Expl
     let waiting = told.max(demand(pool, &census, now).jobs.saturating_sub(census.busy));
     let sentence = match conditions.first() {
         Some(first) if waiting > 0 => format!("pool {name} has {waiting} jobs that wait: {first}"),
-        Some(first) if first.kind < super::ConditionKind::Max => {
+        Some(first) if first.kind < ConditionKind::Max => {
             format!("no job waits in pool {name}; the next one would wait: {first}")
         }
         _ => format!(

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::World;
+use super::{World, pool::UNTOLD};
 use crate::model::{
     EventKind, Job, JobEntry, JobEntryKind, JobState, Message, MessageId, PoolName, RunnerName,
 };
@@ -33,8 +33,9 @@ impl World {
         for what in message.unreadable {
             self.odd(&format!("message {} of pool {name}: {what}", message.id), now);
         }
+        let counted = replay || message.statistics.is_some();
         for entry in message.entries {
-            self.apply_entry(name, entry, message.id, replay, now);
+            self.apply_entry(name, entry, (message.id, replay, counted), now);
         }
         self.prune_jobs(name, now);
     }
@@ -43,8 +44,7 @@ impl World {
         &mut self,
         name: &PoolName,
         entry: JobEntry,
-        message: MessageId,
-        replay: bool,
+        (message, replay, counted): (MessageId, bool, bool),
         now: Timestamp,
     ) {
         let Some(pool) = self.pools.get(name) else {
@@ -94,8 +94,13 @@ impl World {
         let Some(runner) = runner.and_then(|runner| RunnerName::new(&*runner).ok()) else {
             return;
         };
-        if completed && let Some(pool) = self.pools.get_mut(runner.pool_str()) {
-            pool.finished.remove(&runner);
+        // Counts that came without the completion still contain the job.
+        if let Some(pool) = self.pools.get_mut(runner.pool_str()) {
+            if completed && counted {
+                pool.finished.remove(&runner);
+            } else if let Some(finished) = pool.finished.get_mut(&runner) {
+                finished.job = Some(entry.id.clone());
+            }
         }
         let Some(row) = self.runner(&runner).cloned() else {
             return;
@@ -134,12 +139,17 @@ fn next_state(before: Option<&JobState>, entry: &JobEntryKind, now: Timestamp) -
             JobEntryKind::Started { runner },
             None | Some(JobState::Available { .. } | JobState::Assigned { .. }),
         ) => Some(JobState::Started { since: now, runner: runner.as_str().into() }),
-        (JobEntryKind::Completed { result, runner }, before)
-            if !matches!(before, Some(JobState::Completed { .. })) =>
+        // It may come after the job was given up.
+        (JobEntryKind::Completed { .. }, Some(JobState::Completed { result, .. }))
+            if &**result != UNTOLD =>
         {
+            None
+        }
+        (JobEntryKind::Completed { result, runner }, before) => {
             let told = (!runner.is_empty()).then(|| Arc::from(runner.as_str()));
             let known = match before {
                 Some(JobState::Started { runner, .. }) => Some(runner.clone()),
+                Some(JobState::Completed { runner, .. }) => runner.clone(),
                 _ => None,
             };
             Some(JobState::Completed {

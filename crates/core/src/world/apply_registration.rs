@@ -82,12 +82,13 @@ impl World {
                 // A busy runner's absence proves nothing while its process may live.
                 Registration::Busy { .. } if runner.instance.may_live() => self.put(runner, now),
                 Registration::HandedOver { .. } | Registration::Online { .. } => {
-                    let reason = if runner.online_since.is_some() {
-                        Reason::IdleRemoved
+                    let idled = runner.online_since.is_some();
+                    let runner = runner.registration_gone(now);
+                    if idled {
+                        self.retire(runner, Reason::IdleRemoved, false, now);
                     } else {
-                        Reason::StartTimeout
-                    };
-                    self.retire(runner.registration_gone(now), reason, false, now);
+                        self.fail(runner, Reason::StartTimeout, now);
+                    }
                 }
                 Registration::HandingOver { .. }
                 | Registration::Held { .. }

@@ -6,8 +6,8 @@ use super::World;
 use crate::{
     effect::{ScaleSetCall, ScaleSetOutcome},
     model::{
-        Attempt, EventKind, Message, MessageId, PoolName, ScaleSetTrack, SessionId, SessionTrack,
-        Statistics, Trouble, TroubleKey,
+        Attempt, EventKind, Job, JobState, Message, MessageId, PoolName, ScaleSetTrack, SessionId,
+        SessionTrack, Statistics, Trouble, TroubleKey,
     },
     ports::{ForgeError, ForgeErrorKind, ScaleSetRecord},
 };
@@ -56,31 +56,39 @@ impl World {
                     pool.forget_session();
                 }
             }
-            // What was won comes as JobAssigned; what was not is someone else's.
-            ScaleSetOutcome::Acquired(_) => {
+            ScaleSetOutcome::Acquired(won) => {
                 if let ScaleSetCall::Acquire(_, asked) = call {
-                    self.drop_available(name, asked);
+                    self.acquired(name, asked, &won, now);
                 }
             }
             ScaleSetOutcome::Failed(_) => {}
         }
     }
 
-    fn drop_available(&mut self, name: &PoolName, asked: &[i64]) {
+    /// What was won is assigned from now on, so that no more is acquired than can be served; its JobAssigned adds
+    /// nothing. What was not is someone else's.
+    fn acquired(&mut self, name: &PoolName, asked: &[i64], won: &[i64], now: Timestamp) {
         let Some(pool) = self.pools.get_mut(name) else {
             return;
         };
         pool.touched = true;
-        let ids: Vec<_> = pool
+        let offered: Vec<_> = pool
             .available
             .iter()
-            .filter(|id| pool.jobs.get(*id).is_some_and(|job| asked.contains(&job.request_id)))
+            .filter_map(|id| pool.jobs.get(id))
+            .filter(|job| asked.contains(&job.request_id))
             .cloned()
             .collect();
-        for id in ids {
-            pool.available.remove(&id);
-            pool.jobs.remove(&id);
-            self.changes.jobs.insert(Self::job_key(name, &id));
+        for job in offered {
+            self.changes.jobs.insert(Self::job_key(name, &job.id));
+            if won.contains(&job.request_id) {
+                let assignments = job.assignments.saturating_add(1);
+                let state = JobState::Assigned { since: now };
+                pool.put_job(Job { state, assignments, ..job });
+            } else {
+                pool.available.remove(&job.id);
+                pool.jobs.remove(&job.id);
+            }
         }
     }
 
@@ -185,6 +193,8 @@ impl World {
         // Fresh counts: ends from before they were asked for are in them.
         if let Some(began) = pool.refresh_began_at.take() {
             pool.finished.retain(|_, finished| finished.at >= began);
+            let settled = pool.settle_jobs(statistics, began, now);
+            self.changes.jobs.extend(settled.iter().map(|job| Self::job_key(name, job)));
         }
         if opened {
             self.tell(

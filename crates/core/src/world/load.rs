@@ -24,6 +24,7 @@ impl World {
     ) -> Self {
         let gap = stored.clock.map(|clock| now.duration_since(clock));
         let jumped = gap.is_some_and(|gap| gap > GAP_MAX || gap.is_negative());
+        let set_back = gap.is_some_and(|gap| gap.is_negative());
         let mut world = Self {
             controller: stored.controller,
             pools: BTreeMap::new(),
@@ -41,7 +42,13 @@ impl World {
                 })
                 .collect(),
             scopes: spec.scopes.keys().map(|name| (name.clone(), ScopeView::default())).collect(),
-            troubles: stored.troubles.into_iter().collect(),
+            troubles: stored
+                .troubles
+                .into_iter()
+                .map(|(key, trouble)| {
+                    (key, if set_back { trouble.not_after(now) } else { trouble })
+                })
+                .collect(),
             flights: BTreeMap::new(),
             suspects: BTreeSet::new(),
             absences: BTreeMap::new(),
@@ -53,6 +60,9 @@ impl World {
             changes: Changes::default(),
             events: Vec::new(),
         };
+        if set_back {
+            world.changes.troubles.extend(world.troubles.keys().cloned());
+        }
         for mut state in stored.pools {
             // A session that stood is taken up again by a refresh; one being closed is closed again.
             if let SessionTrack::Open { id, .. } = &state.session {
@@ -82,7 +92,11 @@ impl World {
             pool.runners.insert(runner.name.clone(), runner);
         }
         let mut completed = Vec::new();
-        for (name, job) in stored.jobs {
+        for (name, mut job) in stored.jobs {
+            if set_back {
+                job.state = job.state.not_after(now);
+                world.changes.jobs.insert(Self::job_key(&name, &job.id));
+            }
             let pool =
                 world.pools.entry(name.clone()).or_insert_with(|| Pool::new(PoolState::new(name)));
             if let JobState::Completed { since, .. } = &job.state {

@@ -21,7 +21,7 @@ use jiff::Timestamp;
 
 pub(crate) use apply_scale_set::same_labels;
 pub use begin::Action;
-pub use pool::{Finished, Pool};
+pub use pool::{ASSIGNMENT_BELIEVED, Finished, Pool};
 
 use crate::{
     effect::Flight,

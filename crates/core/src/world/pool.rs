@@ -2,15 +2,22 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     model::{
         Attempt, Job, JobId, JobState, MessageId, PoolState, Runner, RunnerGroupId, RunnerName,
-        ScaleSetTrack, ScopeName,
+        ScaleSetTrack, ScopeName, Statistics, later,
     },
     ports::ScaleSetRecord,
 };
+
+/// How long an assignment is believed without a word of GitHub's counts: its own reassignment clock has three rounds
+/// of five minutes (F15).
+pub const ASSIGNMENT_BELIEVED: SignedDuration = SignedDuration::from_mins(15);
+
+/// The result of a job whose completion GitHub never told.
+pub(super) const UNTOLD: &str = "GitHub never told its result";
 
 /// A runner whose process ended after it had a job, and whose job's completion no message has told yet. Until one
 /// does, the newest counts still contain the job: without this a second runner would be made for it.
@@ -127,6 +134,44 @@ impl Pool {
             self.jobs.remove(&id);
         }
         Some(id)
+    }
+
+    /// Ends the jobs whose completion no message told, by counts that were asked for at `began`: those whose runner is
+    /// no more, where GitHub runs no more jobs than our runners do; and assignments past belief, where it holds none
+    /// back for us. Hands them out.
+    pub(super) fn settle_jobs(
+        &mut self,
+        counts: Statistics,
+        began: Timestamp,
+        now: Timestamp,
+    ) -> Vec<JobId> {
+        let lives = |row: &Runner| row.is_busy() && row.instance.may_live();
+        let ours = self.runners.values().filter(|row| lives(row)).count();
+        let none_lost = usize::try_from(counts.running).is_ok_and(|running| running <= ours);
+        let none_waits = counts.assigned <= counts.running;
+        let over = |job: &Job| match &job.state {
+            JobState::Started { since, runner } => {
+                let row = RunnerName::new(runner).ok();
+                let kept = row.is_some_and(|row| {
+                    self.finished.contains_key(&row) || self.runners.get(&row).is_some_and(lives)
+                });
+                none_lost && *since < began && !kept
+            }
+            JobState::Assigned { since } => {
+                none_waits && later(*since, ASSIGNMENT_BELIEVED) <= began
+            }
+            JobState::Available { .. } | JobState::Completed { .. } => false,
+        };
+        let over: Vec<Job> = self.jobs.values().filter(|job| over(job)).cloned().collect();
+        for job in &over {
+            let runner = match &job.state {
+                JobState::Started { runner, .. } => Some(runner.clone()),
+                _ => None,
+            };
+            let state = JobState::Completed { since: now, result: UNTOLD.into(), runner };
+            self.put_job(Job { state, ..job.clone() });
+        }
+        over.into_iter().map(|job| job.id).collect()
     }
 
     /// Forgets the scale set and what came through it: GitHub queues its waiting jobs anew, and the messages of the
