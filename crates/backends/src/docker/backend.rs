@@ -98,11 +98,7 @@ impl Docker {
         directory: &str,
     ) -> Result<(), BackendError> {
         let client = self.connection.client().await?;
-        let changes = [
-            format!("WORKDIR {directory}"),
-            "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
-        ];
-        images::import(&client, image, tar, &changes.each_ref().map(String::as_str)).await
+        images::import(&client, image, tar, directory).await
     }
 
     async fn make(&self, request: CreateRequest<'_>) -> Result<Created, BackendError> {

@@ -13,7 +13,7 @@ use dayfly_core::{
 };
 
 use super::{
-    error::{is_status, refused},
+    error::{is_name_taken, refused},
     records::{ByName, by_name},
     template,
 };
@@ -31,7 +31,7 @@ pub(super) async fn create(
     let options = CreateContainerOptionsBuilder::new().name(runner.as_str()).build();
     match client.create_container(Some(options), body).await {
         Ok(made) => start(client, runner, made.id).await,
-        Err(error) if is_status(&error, 409) => match by_name(client, controller, runner).await? {
+        Err(error) if is_name_taken(&error) => match by_name(client, controller, runner).await? {
             ByName::Ours { id, state, .. } => match state.status {
                 // The crash that leads here: between the engine's create and its start.
                 Some(Status::CREATED) => start(client, runner, id).await,

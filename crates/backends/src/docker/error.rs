@@ -15,7 +15,7 @@ const NO_CAPACITY: [&str; 5] = [
 ];
 
 /// Words in a 500 of the engine that tell that the same request will be refused again; lower case.
-const NOT_ALLOWED: [&str; 13] = [
+const NOT_ALLOWED: [&str; 14] = [
     "oci runtime",
     "operation not permitted",
     "permission denied",
@@ -23,6 +23,7 @@ const NOT_ALLOWED: [&str; 13] = [
     "no such file or directory",
     "unknown runtime",
     "unable to find",
+    "invalid reference format",
     "invalid argument",
     "not supported",
     "could not select device driver",
@@ -44,6 +45,13 @@ pub(super) fn unread(operation: impl Into<String>, error: &Error) -> BackendErro
         failed.kind = BackendErrorKind::Unreachable;
     }
     failed
+}
+
+/// Whether the name is taken. Podman 4 tells it by words alone.
+pub(super) fn is_name_taken(error: &Error) -> bool {
+    let is_told = |message: &str| message.contains("name is already in use");
+    is_status(error, 409)
+        || matches!(error, Error::DockerResponseServerError { message, .. } if is_told(message))
 }
 
 /// Whether the engine answered with this status.

@@ -148,15 +148,20 @@ pub(super) async fn import(
     client: &Client,
     image: &str,
     tar: Bytes,
-    changes: &[&str],
+    directory: &str,
 ) -> Result<(), BackendError> {
-    let (name, tag) = name_and_tag(image);
-    let changes = changes.iter().map(|change| (*change).to_owned()).collect();
+    let changes = vec![format!("WORKDIR {directory}")];
+    // Name and tag in one: Podman 4 does not look at a tag of its own.
     let options =
-        CreateImageOptionsBuilder::new().from_src("-").repo(name).tag(tag).changes(changes).build();
+        CreateImageOptionsBuilder::new().from_src("-").repo(image).changes(changes).build();
+    let operation = format!("import image {image}");
     let mut progress = client.create_image(Some(options), Some(bollard::body_full(tar)), None);
     while let Some(step) = progress.next().await {
-        step.map_err(|error| refused(format!("import image {image}"), &error))?;
+        step.map_err(|error| refused(operation.as_str(), &error))?;
+    }
+    if !is_here(client, image).await? {
+        let detail = "the engine took it and gave it another name: begin the name with localhost/";
+        return Err(failure(BackendErrorKind::NotAllowed, operation, detail));
     }
     Ok(())
 }

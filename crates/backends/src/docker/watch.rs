@@ -90,6 +90,9 @@ async fn follow(
         let Some(Told { id, runner, action, exit_code }) = Told::read(event, controller) else {
             continue;
         };
+        if !matches!(action.as_str(), "start" | "die") {
+            continue;
+        }
         if let Some(attend) = attendance.begin(&id, &runner) {
             attended.push(attend);
         }
@@ -112,11 +115,9 @@ async fn events(
         .await
         .map_err(|error| unread("ask the engine for its time", &error))?;
     let since: Option<Timestamp> = info.system_time.and_then(|text| text.parse().ok());
-    let filters = HashMap::from([
-        ("type", vec!["container".to_owned()]),
-        ("event", vec!["start".to_owned(), "die".to_owned()]),
-        ("label", vec![label(controller)]),
-    ]);
+    // Not by kind of event: Podman 4 asks for other words in a filter than it uses in its events.
+    let filters =
+        HashMap::from([("type", vec!["container".to_owned()]), ("label", vec![label(controller)])]);
     let mut options = EventsOptionsBuilder::new().filters(&filters);
     if let Some(since) = since {
         options = options.since(&format!("{}.{:09}", since.as_second(), since.subsec_nanosecond()));

@@ -43,7 +43,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Makes the directory, for its owner alone, and removes what a crash left half made in it.
+    /// Makes the directory, for its owner alone, and removes what an old crash left half made in it.
     ///
     /// # Errors
     /// Where the directory can't be made or is not ours alone to write.

@@ -33,7 +33,10 @@ pub(super) async fn destroy(
     };
     let mut left = 0;
     for _ in 0..ROUNDS_MAX {
-        left = kernel::kill_all(&directory.runner, keeper.as_ref());
+        // It reads the environment of every process there is.
+        let (runner, keeper) = (directory.runner.clone(), keeper.clone());
+        let killed = spawn_blocking(move || kernel::kill_all(&runner, keeper.as_ref())).await;
+        left = killed.map_err(|error| fault::of_system(&operation, &error.into()))?;
         // A group is removed only once the kernel counts nobody in it any more.
         if left == 0 && cgroup::remove(&directory.runner).is_ok() {
             return remove(directory, &operation).await;

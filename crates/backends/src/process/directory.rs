@@ -4,6 +4,7 @@ use std::{
     fs, io,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use dayfly_core::{
@@ -22,6 +23,9 @@ use crate::{console::LAST_OUTPUT_LINES, failure::failure};
 
 /// What a directory's name begins with while the directory is being made or removed. No process is of it.
 const HALF: &str = ".half-";
+
+/// How long a directory has such a name at most: for a few calls of the system, even on a slow disk.
+const HALF_TIME_MAX: Duration = Duration::from_mins(10);
 
 /// No file of ours that is read whole comes near this size, in bytes.
 const FILE_MAX: u64 = 64 << 10;
@@ -192,18 +196,19 @@ pub(super) fn runners(root: &Path) -> io::Result<Vec<RunnerName>> {
     Ok(found)
 }
 
-/// Removes what crashes left half made or half removed. Called when nothing is being made.
+/// Removes what crashes left half made or half removed, once it is older than any making or removing takes.
 pub(super) fn sweep(root: &Path, controller: ControllerId) {
     for entry in fs::read_dir(root).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        let runner = name
-            .to_str()
-            .and_then(|name| name.strip_prefix(HALF))
-            .and_then(|name| RunnerName::new(name).ok());
+        let runner = name.to_str().and_then(|name| RunnerName::new(name.strip_prefix(HALF)?).ok());
+        let age = entry.metadata().and_then(|metadata| metadata.modified()).ok();
+        let age = age.and_then(|modified| modified.elapsed().ok());
         if runner.is_some_and(|runner| runner.is_of(controller))
+            && age.is_some_and(|age| age > HALF_TIME_MAX)
             && let Err(error) = remove(&entry.path())
         {
-            tracing::warn!(path = %entry.path().display(), %error, "a half-made instance could not be removed");
+            let path = entry.path();
+            tracing::warn!(path = %path.display(), %error, "a half-made instance could not be removed");
         }
     }
 }

@@ -9,7 +9,7 @@ use dayfly_core::model::{ControllerId, InstanceSpec, PullPolicy};
 use crate::suite::{RUNNER, controller};
 
 /// The image of the tests: busybox alone.
-pub const IMAGE: &str = "dayfly-test/busybox:1";
+pub const IMAGE: &str = "localhost/dayfly-test/busybox:1";
 
 pub fn connect(controller: ControllerId) -> Docker {
     Docker::connect(&DockerOptions::default(), controller).unwrap()

@@ -24,8 +24,12 @@ async fn refusals_keep_the_engines_words() {
         assert_eq!(record(&docker, &runner).await, None, "nothing is left of it");
     };
     let image = |image: &str, pull| InstanceSpec { image: image.to_owned(), pull, ..contract() };
-    check(image("dayfly-test/none:1", PullPolicy::Never), Kind::ImageMissing, "no such image")
-        .await;
+    check(
+        image("localhost/dayfly-test/none:1", PullPolicy::Never),
+        Kind::ImageMissing,
+        "no such image",
+    )
+    .await;
     check(image("127.0.0.1:1/none:1", PullPolicy::Missing), Kind::Transient, "connection refused")
         .await;
     check(image("Not An Image", PullPolicy::Never), Kind::NotAllowed, "invalid reference").await;
@@ -76,7 +80,7 @@ async fn refusals_keep_the_engines_words() {
 #[tokio::test]
 #[ignore = "needs dockerd"]
 async fn an_image_without_a_shell_is_refused_and_checked() {
-    let image = "dayfly-test/empty:1";
+    let image = "localhost/dayfly-test/empty:1";
     let sweep = Sweep::default();
     let docker = sweep.ready().await;
     let nothing = tempfile::tempdir().unwrap();
@@ -162,7 +166,7 @@ async fn check_tries_the_pool_for_real() {
         match (&last.result, expected) {
             (Ok(said), Ok(words)) => assert!(said.contains(words), "{findings:?}"),
             (Err(said), Err(words)) => {
-                assert!(said.contains(words) && last.exit_code == 5, "{findings:?}")
+                assert!(said.contains(words) && last.exit_code == 5, "{findings:?}");
             }
             _ => panic!("{findings:?}"),
         }
@@ -171,7 +175,10 @@ async fn check_tries_the_pool_for_real() {
     check(InstanceSpec { command: vec![], ..contract() }, Err("no ./run.sh in /home/runner")).await;
     check(InstanceSpec { network: Some("dayfly-none".into()), ..contract() }, Err("not found"))
         .await;
-    check(InstanceSpec { image: "dayfly-test/none:1".into(), ..contract() }, Err("pull: never"))
-        .await;
+    check(
+        InstanceSpec { image: "localhost/dayfly-test/none:1".into(), ..contract() },
+        Err("pull: never"),
+    )
+    .await;
     assert_eq!(cli(&["ps", "-aq", "--filter", "label=dev.dayfly.check"]), "", "no trial is left");
 }

@@ -48,7 +48,7 @@ async fn an_instance_of_an_earlier_start_of_the_machine_has_ended_and_its_number
         }
         match record(&backend, &runner).await.unwrap().status {
             InstanceStatus::Ended(exit) => {
-                assert!(exit.error.as_ref().unwrap().contains(words), "{exit:?}")
+                assert!(exit.error.as_ref().unwrap().contains(words), "{exit:?}");
             }
             other => panic!("{other:?}"),
         }
@@ -79,14 +79,19 @@ async fn a_create_that_broke_off_is_shown_and_mended() {
     backend.destroy(&broken, true).await.unwrap();
     fs::create_dir(&directory).unwrap();
     fs::write(directory.join("tag.json"), tag).unwrap();
-    fs::create_dir(ground.directory().join(format!(".half-{half}"))).unwrap();
+    let (old, new) = (format!(".half-{half}"), format!(".half-{}", runner(controller)));
+    fs::create_dir(ground.directory().join(&old)).unwrap();
+    fs::create_dir(ground.directory().join(&new)).unwrap();
+    let touched = Command::new("touch")
+        .args(["-d", "1 hour ago"])
+        .arg(ground.directory().join(&old))
+        .status();
+    assert!(touched.unwrap().success());
     drop(backend);
 
     let backend = ground.connect(controller);
-    assert!(
-        !ground.directory().join(format!(".half-{half}")).exists(),
-        "what was half made is gone"
-    );
+    assert!(!ground.directory().join(&old).exists(), "what was half made is gone");
+    assert!(ground.directory().join(&new).exists(), "what is being made is not");
     assert_eq!(record(&backend, &broken).await.unwrap().status, InstanceStatus::Booting);
     let heard = Heard::default();
     watched(&backend, &heard, async {
