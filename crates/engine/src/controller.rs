@@ -81,7 +81,6 @@ pub(crate) struct Controller {
     withheld: Withheld,
     failing: Option<Failing>,
     stop: Option<Stop>,
-    await_busy: bool,
     /// When the next pass is due though nothing happens.
     due: Option<Instant>,
     /// When the oldest input of the coming pass was known.
@@ -113,7 +112,6 @@ impl Controller {
             withheld: Withheld::default(),
             failing: None,
             stop: None,
-            await_busy: false,
             due: None,
             arrived: None,
             evidence: BTreeMap::new(),
@@ -208,6 +206,8 @@ impl Controller {
     fn release(&mut self) {
         if self.failing.take().is_some() {
             info!("the store can be written again");
+            // Rows that were given up before they ever reached the disk appear in no batch.
+            self.evidence.retain(|name, _| self.world.runner(name).is_some());
         }
         let Withheld { effects, events, answers } = std::mem::take(&mut self.withheld);
         for effect in effects {
@@ -313,20 +313,22 @@ impl Controller {
                 Some(refused) => {
                     let _ = answer.send(Err(refused));
                 }
-                None => {
-                    self.arrived.get_or_insert_with(Instant::now);
-                    if command == Command::Stop {
-                        self.stop.get_or_insert(Stop {
-                            since: Instant::now(),
-                            await_busy: self.await_busy,
-                        });
-                    }
-                    self.apply(Outcome::Command(command));
-                    self.withheld.answers.push(answer);
-                }
+                None => self.obey(command, answer),
             },
-            Input::AwaitBusy => self.await_busy = true,
+            Input::Stop { await_busy, answer } => {
+                // Asked twice, the end comes no later.
+                let since =
+                    self.stop.as_ref().filter(|stop| !stop.await_busy).map(|stop| stop.since);
+                self.stop = Some(Stop { since: since.unwrap_or_else(Instant::now), await_busy });
+                self.obey(Command::Stop, answer);
+            }
         }
+    }
+
+    fn obey(&mut self, command: Command, answer: oneshot::Sender<Result<(), Refused>>) {
+        self.arrived.get_or_insert_with(Instant::now);
+        self.apply(Outcome::Command(command));
+        self.withheld.answers.push(answer);
     }
 
     fn apply(&mut self, outcome: Outcome) {

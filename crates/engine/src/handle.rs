@@ -71,9 +71,10 @@ impl Handle {
     /// # Errors
     /// Where the runner or pool is not known, the store can't be written, or the controller has ended.
     pub async fn command(&self, command: Command) -> Result<(), Refused> {
-        let (answer, answered) = oneshot::channel();
-        self.inputs.send(Input::Asked { command, answer }).await.map_err(|_| Stopped)?;
-        answered.await.map_err(|_| Stopped)?
+        match command {
+            Command::Stop => self.stop().await,
+            command => self.ask(|answer| Input::Asked { command, answer }).await,
+        }
     }
 
     /// Hints that a pass is worth doing now. Wake-ups coalesce.
@@ -87,21 +88,30 @@ impl Handle {
     /// # Errors
     /// As [`Self::command`].
     pub async fn stop(&self) -> Result<(), Refused> {
-        self.command(Command::Stop).await
+        self.ask(|answer| Input::Stop { await_busy: false, answer }).await
     }
 
-    /// Ends the daemon as [`Self::stop`] does, but not before the last busy runner has ended.
+    /// Ends the daemon as [`Self::stop`] does, but not before the last busy runner has ended. A [`Self::stop`] after
+    /// it ends the waiting.
     ///
     /// # Errors
     /// As [`Self::command`].
     pub async fn drain_all(&self) -> Result<(), Refused> {
-        self.inputs.send(Input::AwaitBusy).await.map_err(|_| Stopped)?;
-        self.command(Command::Stop).await
+        self.ask(|answer| Input::Stop { await_busy: true, answer }).await
     }
 
     /// Ends everything at once, as a crash would: calls are abandoned, sessions stay open. The next start resolves
     /// what is left.
     pub fn end_now(&self) {
         self.tasks.end();
+    }
+
+    async fn ask(
+        &self,
+        ask: impl FnOnce(oneshot::Sender<Result<(), Refused>>) -> Input,
+    ) -> Result<(), Refused> {
+        let (answer, answered) = oneshot::channel();
+        self.inputs.send(ask(answer)).await.map_err(|_| Stopped)?;
+        answered.await.map_err(|_| Stopped)?
     }
 }

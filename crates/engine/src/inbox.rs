@@ -32,8 +32,13 @@ pub(crate) enum Input {
         /// Answered once it is committed, or refused.
         answer: oneshot::Sender<Result<(), Refused>>,
     },
-    /// The daemon is to end once no runner is busy any more. Follows a `Stop`.
-    AwaitBusy,
+    /// The daemon is to end.
+    Stop {
+        /// Whether busy runners are waited for. The newest word counts.
+        await_busy: bool,
+        /// Answered once it is committed.
+        answer: oneshot::Sender<Result<(), Refused>>,
+    },
 }
 
 impl Input {

@@ -53,6 +53,23 @@ async fn a_drain_waits_for_busy_runners() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stop_ends_the_waiting_of_a_drain() {
+    let site = Site::new();
+    let store = FakeStore::new(&site);
+    let spec = spec([pool("linux", 0)]);
+    let (engine, handle) = start(&site, &spec, &store, StoreDriver::Inline);
+    site.until("a session", |state| !state.sessions.is_empty()).await;
+    site.queue("linux", "one");
+    site.until("the job runs", |state| matches!(state.jobs["one"].1, Job::Running(_))).await;
+    handle.drain_all().await.unwrap();
+    sleep(Duration::from_secs(5)).await;
+    assert!(handle.read(|_| ()).await.is_ok(), "it did not wait for the job");
+    handle.stop().await.unwrap();
+    engine.ended().await.unwrap();
+    assert!(matches!(site.job("one"), Some(Job::Running(_))), "it waited for the job");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_session_that_does_not_close_holds_up_the_end_for_seconds() {
     let site = Site::new();
     let store = FakeStore::new(&site);
