@@ -7,7 +7,6 @@ use bytes::Bytes;
 use http::{Method, Request, StatusCode, Uri, header};
 use http_body_util::Full;
 use jiff::Timestamp;
-use jsonwebtoken::{Algorithm, Header};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -134,9 +133,7 @@ impl Broker {
             "iat": now - 30,
             "exp": now + 300,
         });
-        let assertion =
-            jsonwebtoken::encode(&Header::new(Algorithm::RS256), &claims, &self.config.key)
-                .map_err(BrokerError::Sign)?;
+        let assertion = self.config.key.sign(&claims).map_err(BrokerError::Sign)?;
         let body = form_urlencoded::Serializer::new(String::new())
             .append_pair("grant_type", "client_credentials")
             .append_pair(

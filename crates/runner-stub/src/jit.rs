@@ -7,8 +7,9 @@ use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use jsonwebtoken::EncodingKey;
 use serde_json::Value;
+
+use crate::key::{Key, Use};
 
 /// Largest blob that is read: the real one has about 4 KiB.
 const BLOB_BYTES_MAX: usize = 64 * 1024;
@@ -54,7 +55,7 @@ pub struct JitConfig {
     pub work_folder: String,
     pub(crate) client_id: String,
     pub(crate) authorization_url: String,
-    pub(crate) key: EncodingKey,
+    pub(crate) key: Key,
     files: BTreeMap<&'static str, Vec<u8>>,
 }
 
@@ -75,11 +76,15 @@ pub(crate) fn text(value: &Value, name: &str) -> Option<String> {
 }
 
 impl JitConfig {
-    /// Decodes a blob.
+    /// Decodes a blob, for a process that plays many runners.
     ///
     /// # Errors
     /// When it is not base64 of JSON, or a file or member that the runner needs is missing.
     pub fn decode(blob: &str) -> Result<Self, JitError> {
+        Self::decode_for(blob, Use::Often)
+    }
+
+    pub(crate) fn decode_for(blob: &str, used: Use) -> Result<Self, JitError> {
         let blob = blob.trim();
         if blob.len() > BLOB_BYTES_MAX {
             return Err(JitError::Blob);
@@ -117,7 +122,7 @@ impl JitConfig {
             client_id: member(data, FILES[1], "clientId")?,
             authorization_url: text(data, "authorizationUrlV2")
                 .map_or_else(|| member(data, FILES[1], "authorizationUrl"), Ok)?,
-            key: crate::key::read(&params)?,
+            key: Key::read(&params, used)?,
             files,
         })
     }

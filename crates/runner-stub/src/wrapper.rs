@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::exit::Exit;
 use crate::jit::{JitConfig, JitError};
+use crate::key::Use;
 use crate::listener::{Console, run};
 
 /// Environment variable with the just-in-time configuration.
@@ -62,7 +63,7 @@ fn once(args: &StubArgs) -> Exit {
     let Some(blob) = blob.filter(|blob| !blob.is_empty()) else {
         return refuse(&format!("Not configured: set {JITCONFIG} or pass --jitconfig"));
     };
-    let config = JitConfig::decode(&blob);
+    let config = JitConfig::decode_for(&blob, Use::Once);
     drop(blob);
     match config.and_then(|config| listen(config, &args.root)) {
         Ok(exit) => exit,
