@@ -40,10 +40,7 @@ impl World {
                 self.land(&Flight::Poll(pool.clone()));
                 self.apply_poll(&pool, result, now);
             }
-            Outcome::PollStopped { pool } => {
-                self.land(&Flight::Poll(pool.clone()));
-                self.touch(pool.as_str());
-            }
+            Outcome::PollStopped { pool } => self.land(&Flight::Poll(pool)),
             Outcome::Acknowledged { pool, message, result } => {
                 self.land(&Flight::Acknowledge(pool.clone(), message));
                 self.apply_acknowledged(&pool, message, result, now);
@@ -67,8 +64,14 @@ impl World {
     /// A call returned: what waited for its flight can be planned, even where the answer itself changes nothing.
     fn land(&mut self, flight: &Flight) {
         self.flights.remove(flight);
-        if let Flight::Instance(runner) | Flight::Registration(runner) = flight {
-            self.touch(runner.pool_str());
+        match flight {
+            Flight::Instance(runner) | Flight::Registration(runner) => {
+                self.touch(runner.pool_str());
+            }
+            Flight::ScaleSet(pool) | Flight::Poll(pool) | Flight::Acknowledge(pool, _) => {
+                self.touch(pool.as_str());
+            }
+            Flight::ListInstances(_) | Flight::ListRegistrations(_) => {}
         }
     }
 

@@ -30,10 +30,13 @@ impl World {
             return;
         };
         match result {
-            InstanceOutcome::Created { id, ready } => match runner.created(id, ready, now) {
-                Ok(runner) => self.put(runner, now),
-                Err(error) => self.odd(&error.to_string(), now),
-            },
+            InstanceOutcome::Created { id, ready } => {
+                let ready = self.early.remove(name) || ready;
+                match runner.created(id, ready, now) {
+                    Ok(runner) => self.put(runner, now),
+                    Err(error) => self.odd(&error.to_string(), now),
+                }
+            }
             InstanceOutcome::Inspected(record) => self.apply_inspected(runner, record, now),
             InstanceOutcome::HandedOver => {
                 // The runner may have shown itself before the call returned: then there is nothing to add.
@@ -184,7 +187,10 @@ impl World {
         let Some(runner) = self.runner(name).cloned() else {
             return;
         };
-        if let Ok(runner) = runner.ready(now) {
+        // The event overtook the answer of the create call.
+        if matches!(runner.instance, Instance::Creating { .. }) {
+            self.early.insert(name.clone());
+        } else if let Ok(runner) = runner.ready(now) {
             self.put(runner, now);
         }
     }

@@ -51,6 +51,7 @@ impl World {
                 .collect(),
             flights: BTreeMap::new(),
             suspects: BTreeSet::new(),
+            early: BTreeSet::new(),
             absences: BTreeMap::new(),
             past: VecDeque::new(),
             past_at: BTreeMap::new(),

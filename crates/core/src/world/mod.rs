@@ -101,6 +101,8 @@ pub struct World {
     troubles: BTreeMap<TroubleKey, Trouble>,
     flights: BTreeMap<Flight, Timestamp>,
     suspects: BTreeSet<RunnerName>,
+    /// Instances whose waiter was ready before their create call returned.
+    early: BTreeSet<RunnerName>,
     absences: BTreeMap<RunnerName, Timestamp>,
     past: VecDeque<Past>,
     past_at: BTreeMap<RunnerName, Timestamp>,
@@ -280,6 +282,7 @@ impl World {
             pool.runners.remove(&name);
             self.forgotten.runners.insert(name.clone(), generation);
             self.suspects.remove(&name);
+            self.early.remove(&name);
             self.past_at.insert(name.clone(), now);
             self.past.push_back(past);
             if self.past.len() > PAST_MAX

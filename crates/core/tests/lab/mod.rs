@@ -105,10 +105,12 @@ impl Lab {
         checks::batch(&self.world, &self.spec, &before, &done.batch, self.now)?;
         for effect in &done.effects {
             checks::effect(&self.world, effect)?;
-            if let Some(flight) = effect.flight()
-                && let Some((twin, _)) = self.flights.insert(flight, (effect.clone(), self.now))
-            {
-                return Err(format!("{effect:?} begins while {twin:?} is under way"));
+            let twin = effect.flight().filter(|flight| {
+                self.flights.contains_key(flight)
+                    || self.withheld.iter().any(|held| held.flight().as_ref() == Some(flight))
+            });
+            if twin.is_some() {
+                return Err(format!("{effect:?} begins while another is under way"));
             }
         }
         if let Some(due) = done.next_due
@@ -125,6 +127,11 @@ impl Lab {
         }
         self.store.commit(&done.batch)?;
         passed.effects = std::mem::take(&mut self.withheld);
+        for effect in &passed.effects {
+            if let Some(flight) = effect.flight() {
+                self.flights.insert(flight, (effect.clone(), self.now));
+            }
+        }
         if !self.disk_full {
             self.store.equals(&self.world)?;
             checks::settled(&self.world, &self.spec, self.now)?;

@@ -1,0 +1,122 @@
+//! Properties that hold whatever happens: a legal world outside with every fault that it may have, and any outcome at
+//! all.
+
+mod lab;
+mod property;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use dayfly_core::{
+    model::{
+        BackendName, Deadlines, InstanceSpec, Limits, PoolName, PoolSpec, ScopeKind, ScopeName,
+        ScopeSpec, Spec,
+    },
+    ports::{Capabilities, HandOver},
+    report,
+};
+use jiff::{SignedDuration, Timestamp};
+use lab::Lab;
+use property::{drive::Run, hostile::Hostile, tape::Tape};
+use proptest::prelude::*;
+
+fn lab(limits: Limits, boots_fast: bool) -> Lab {
+    let scope = ScopeName::new("acme").unwrap();
+    let backend = BackendName::new("here").unwrap();
+    let pool = PoolName::new("ci").unwrap();
+    let scope_spec = ScopeSpec {
+        url: "https://github.example/acme".into(),
+        kind: ScopeKind::Organization("acme".into()),
+    };
+    let pool_spec = PoolSpec {
+        name: pool.clone(),
+        scope: scope.clone(),
+        labels: Vec::new(),
+        group: "Default".into(),
+        scale_set: "ci".into(),
+        adopt: false,
+        backend: backend.clone(),
+        instance: Arc::new(InstanceSpec::default()),
+        mark: "mark".into(),
+        priority: 0,
+        limits,
+        schedules: Vec::new(),
+        deadlines: Deadlines::default(),
+    };
+    let capabilities = Capabilities {
+        hand_over: HandOver::Push,
+        creates_max: 3,
+        ready_in_four_minutes: 4,
+        boots_fast,
+    };
+    let spec = Spec {
+        scopes: BTreeMap::from([(scope, scope_spec)]),
+        pools: BTreeMap::from([(pool, pool_spec)]),
+    };
+    let start: Timestamp = "2026-01-05T12:00:00Z".parse().unwrap();
+    Lab::new(spec, BTreeMap::from([(backend, capabilities)]), start)
+}
+
+/// Chaos by the tape, then quiet: every job is done, and after the pool is deleted nothing is left.
+fn check(limits: Limits, boots_fast: bool, choices: Vec<u16>) -> Result<(), String> {
+    let max = usize::try_from(limits.max).unwrap();
+    let mut tape = Tape::new(choices);
+    let mut run = Run::new(lab(limits, boots_fast), max)?;
+    let told = |run: &Run, error: String| format!("{}\n{error}", run.last_words());
+    while !tape.is_over() {
+        run.step(&mut tape).map_err(|error| told(&run, error))?;
+    }
+    run.undrain().map_err(|error| told(&run, error))?;
+    run.quiet(Run::jobs_are_done).map_err(|error| told(&run, error))?;
+    run.delete().map_err(|error| told(&run, error))
+}
+
+fn config() -> ProptestConfig {
+    // A failure becomes a script; nothing is written by itself.
+    ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn after_any_chaos_every_job_runs_and_nothing_is_left(
+        choices in prop::collection::vec(any::<u16>(), 1..500),
+        (warm, min_idle, max) in (0_u32..3, 0_u32..2, 1_u32..5),
+        boots_fast in any::<bool>(),
+    ) {
+        let limits = Limits { warm, min_idle, max: max.max(min_idle) };
+        if let Err(error) = check(limits, boots_fast, choices) {
+            prop_assert!(false, "{error}");
+        }
+    }
+
+    #[test]
+    fn no_outcome_makes_the_world_panic_or_break_its_rules(
+        choices in prop::collection::vec(any::<u16>(), 1..800),
+        boots_fast in any::<bool>(),
+    ) {
+        let mut lab = lab(Limits { warm: 1, min_idle: 1, max: 3 }, boots_fast);
+        let mut tape = Tape::new(choices);
+        let mut told = Vec::new();
+        while !tape.is_over() {
+            if tape.chance(5) {
+                lab.crash();
+            } else if tape.chance(10) {
+                let seconds = i64::try_from(tape.pick(7_200)).unwrap();
+                lab.now += SignedDuration::from_secs(seconds);
+            } else {
+                let outcome = Hostile { lab: &lab, tape: &mut tape }.outcome();
+                told.push(format!("{outcome:?}"));
+                lab.apply(outcome);
+            }
+            if let Err(error) = lab.pass() {
+                prop_assert!(false, "{}\n{error}", told.join("\n"));
+            }
+            let _ = report::status(&lab.world, &lab.spec, lab.now);
+            let _ = report::plan_view(&lab.world, &lab.spec, lab.now);
+            let _ = report::explain(&lab.world, &lab.spec, "ci", lab.now);
+            let _ = report::jobs(&lab.world, &lab.spec, lab.now);
+            let _ = report::runners(&lab.world, &lab.spec, lab.now);
+        }
+    }
+}
