@@ -2,16 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, header};
 use http_body_util::{BodyExt, Limited};
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use jiff::{SignedDuration, Timestamp};
 use tokio::net::{TcpListener, TcpStream};
@@ -21,82 +18,12 @@ use tokio_util::task::TaskTracker;
 
 use crate::answer::Answer;
 use crate::ids::HoldId;
-use crate::options::{Options, SimConfig};
+use crate::options::SimConfig;
+use crate::payload::{Cut, Dropped, Payload};
 use crate::sim::Sim;
 
 /// Largest request body: far above any real one, and a bound on memory.
 const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
-
-/// Why the server could not start or go on.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    /// The listening socket.
-    #[error("failed to listen on {address}; choose a free port with `--listen`")]
-    Listen {
-        /// The address asked for.
-        address: SocketAddr,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// The file that tells the port.
-    #[error("failed to write the port file {path}")]
-    PortFile {
-        /// The path asked for.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// The signal handlers.
-    #[error("failed to wait for signals")]
-    Signal(#[source] std::io::Error),
-}
-
-/// Settings of the hidden sub-command.
-#[derive(Debug, Clone)]
-pub struct SimArgs {
-    /// Where to listen; port 0 picks a free one.
-    pub listen: SocketAddr,
-    /// File that gets the port number once the server answers.
-    pub port_file: Option<PathBuf>,
-    /// Seed of all ids.
-    pub seed: u64,
-    /// Durations and limits.
-    pub options: Options,
-}
-
-/// Serves until SIGINT or SIGTERM.
-///
-/// # Errors
-/// When the address cannot be bound, the port file cannot be written, or signals cannot be caught.
-pub async fn run(args: SimArgs) -> Result<(), ServeError> {
-    let address = args.listen;
-    let listener = TcpListener::bind(address)
-        .await
-        .map_err(|source| ServeError::Listen { address, source })?;
-    let server = serve(listener, SimConfig { seed: args.seed, options: args.options })
-        .map_err(|source| ServeError::Listen { address, source })?;
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
-        .map_err(ServeError::Signal)?;
-    let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())
-        .map_err(ServeError::Signal)?;
-    if let Some(path) = args.port_file {
-        // Renamed into place, so that a reader never sees a part of it.
-        let temporary = path.with_extension("new");
-        let written =
-            match tokio::fs::write(&temporary, format!("{}\n", server.address().port())).await {
-                Ok(()) => tokio::fs::rename(&temporary, &path).await,
-                Err(error) => Err(error),
-            };
-        written.map_err(|source| ServeError::PortFile { path, source })?;
-    }
-    tracing::info!(address = %server.address(), "simulated GitHub listens");
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    server.stop().await;
-    Ok(())
-}
 
 /// A running server. Dropping it stops it; [`Server::stop`] also waits.
 #[derive(Debug)]
@@ -339,11 +266,6 @@ async fn connection(stream: TcpStream, shared: Arc<Shared>) {
     }
 }
 
-/// Ends the connection without an answer.
-#[derive(Debug, thiserror::Error)]
-#[error("connection dropped on purpose")]
-struct Dropped;
-
 struct Caller<'a> {
     shared: &'a Shared,
     id: HoldId,
@@ -381,53 +303,5 @@ async fn answer(
                 .map(|data| Payload { data: Some(data.slice(..bytes)), cut: Cut::AfterFlush }))
         }
         Answer::Drop | Answer::Hold(_) => Err(Dropped),
-    }
-}
-
-/// A body that is whole, or breaks off.
-#[derive(Debug)]
-struct Payload {
-    data: Option<Bytes>,
-    cut: Cut,
-}
-
-/// Whether a body breaks off after its data.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Cut {
-    No,
-    AfterFlush,
-    Now,
-}
-
-impl Body for Payload {
-    type Data = Bytes;
-    type Error = Dropped;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Dropped>>> {
-        match (self.data.take().filter(|data| !data.is_empty()), self.cut) {
-            (Some(data), _) => Poll::Ready(Some(Ok(Frame::data(data)))),
-            (None, Cut::No) => Poll::Ready(None),
-            (None, Cut::AfterFlush) => {
-                // Without this pause the connection would end before what was written is sent.
-                self.cut = Cut::Now;
-                context.waker().wake_by_ref();
-                Poll::Pending
-            }
-            (None, Cut::Now) => Poll::Ready(Some(Err(Dropped))),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.cut == Cut::No && self.data.as_ref().is_none_or(Bytes::is_empty)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        if self.cut != Cut::No {
-            return SizeHint::default();
-        }
-        SizeHint::with_exact(self.data.as_ref().map_or(0, |data| data.len() as u64))
     }
 }

@@ -61,11 +61,13 @@ pub(crate) fn encode(runner: &Runner, base: &str) -> String {
             "requireFipsCryptography": "true",
         },
     });
-    let key = KEYS[key_of(runner)];
+    // The same few files over and over: encoded once.
+    static KEY_FILES: OnceLock<[String; KEYS.len()]> = OnceLock::new();
+    let keys = KEY_FILES.get_or_init(|| KEYS.map(|key| STANDARD.encode(key)));
     let files = json!({
         ".runner": STANDARD.encode(settings.to_string()),
         ".credentials": STANDARD.encode(credentials.to_string()),
-        ".credentials_rsaparams": STANDARD.encode(key),
+        ".credentials_rsaparams": keys[key_of(runner)],
     });
     STANDARD.encode(files.to_string())
 }

@@ -435,8 +435,8 @@ fn the_wrapper_hides_failures_and_restarts() {
 impl Stub {
     /// Interrupts a wrapper once it has started its listener a second time, which finds its own lost session.
     fn interrupt_when(self, world: &World) {
-        world.wait_for("restart", "/control/counters", |counters| {
-            counters["broker.token"]["requests"].as_u64() >= Some(3)
+        world.wait_for("refusal", "/control/counters", |counters| {
+            counters["broker.session_create"]["statuses"]["409"] == 1
         });
         self.interrupt();
         let ended = self.end();

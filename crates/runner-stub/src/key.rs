@@ -47,7 +47,9 @@ impl Key {
             let bytes = text(params, name).and_then(|text| STANDARD.decode(text).ok());
             parts.push(
                 bytes
-                    .filter(|bytes| bytes.iter().any(|byte| *byte != 0))
+                    .filter(|bytes| {
+                        bytes.len() <= PART_BYTES_MAX && bytes.iter().any(|byte| *byte != 0)
+                    })
                     .ok_or_else(|| wrong(name))?,
             );
         }
