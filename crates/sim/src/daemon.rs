@@ -1,0 +1,121 @@
+//! A life of the daemon: the real engine, planner, store and GitHub client, on ports that lead to the simulated outside.
+
+use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc};
+
+use dayfly_core::{
+    model::{
+        BackendName, Deadlines, InstanceSpec, Limits, PoolName, PoolSpec, ScopeKind, ScopeName,
+        ScopeSpec, Spec, later,
+    },
+    ports::{Backend, Clock, Forge, Store},
+};
+use dayfly_engine::{Handle, Ports, SteadyClock, StoreDriver, TaskDied};
+use dayfly_github::{Address, Credential, GitHub};
+use jiff::SignedDuration;
+
+use crate::{
+    outside::{
+        ADDRESS, DiskStore, EnginePort, Events, Life, Outside, SeededIds, SimTransport, TOKEN,
+        timestamp,
+    },
+    scenario::Scenario,
+};
+
+/// A running daemon.
+pub(crate) struct Daemon {
+    pub(crate) life: Life,
+    pub(crate) handle: Handle,
+    /// Resolves when it has ended.
+    pub(crate) ended: Pin<Box<dyn Future<Output = Result<(), TaskDied>> + Send>>,
+}
+
+/// The name of pool number `index`.
+pub(crate) fn pool_name(index: usize) -> Result<PoolName, String> {
+    PoolName::new(format!("p{index}")).map_err(|error| error.to_string())
+}
+
+fn backend_name(index: usize) -> Result<BackendName, String> {
+    BackendName::new(format!("e{index}")).map_err(|error| error.to_string())
+}
+
+fn scope_name() -> Result<ScopeName, String> {
+    ScopeName::new("acme").map_err(|error| error.to_string())
+}
+
+/// What the user of a scenario wants.
+pub(crate) fn spec(scenario: &Scenario) -> Result<Spec, String> {
+    let scope = scope_name()?;
+    let of_scope =
+        ScopeSpec { url: ADDRESS.to_owned(), kind: ScopeKind::Organization("acme".to_owned()) };
+    let instance = Arc::new(InstanceSpec { image: "simulated".to_owned(), ..InstanceSpec::default() });
+    let mark: Arc<str> = instance.mark().into();
+    let mut pools = BTreeMap::new();
+    for (index, plan) in scenario.pools.iter().enumerate() {
+        let name = pool_name(index)?;
+        let of = PoolSpec {
+            name: name.clone(),
+            scope: scope.clone(),
+            labels: Vec::new(),
+            group: "Default".to_owned(),
+            scale_set: name.to_string(),
+            adopt: false,
+            backend: backend_name(plan.engine)?,
+            instance: Arc::clone(&instance),
+            mark: Arc::clone(&mark),
+            priority: 0,
+            limits: Limits { warm: plan.warm, min_idle: plan.min_idle, max: plan.max },
+            schedules: Vec::new(),
+            deadlines: Deadlines { idle: SignedDuration::from_mins(3), ..Deadlines::default() },
+        };
+        pools.insert(name, of);
+    }
+    Ok(Spec { scopes: BTreeMap::from([(scope, of_scope)]), pools })
+}
+
+/// Starts a life. `wall_off_s` is how far the host's clock is off.
+///
+/// # Errors
+/// What kept it from starting, as the user would be told.
+pub(crate) fn start(
+    outside: &Arc<Outside>,
+    scenario: &Scenario,
+    spec: &Arc<Spec>,
+    wall_off_s: i64,
+) -> Result<Daemon, String> {
+    let life = outside.lock().begin_life();
+    let wall = later(timestamp(outside.lock().now()), SignedDuration::from_secs(wall_off_s));
+    let mut store = DiskStore::open(outside, life).map_err(|error| error.to_string())?;
+    let stored = store.load().map_err(|error| error.to_string())?;
+    let clock: Arc<dyn Clock> = Arc::new(SteadyClock::starting_at(wall));
+    let transport = Arc::new(SimTransport { outside: Arc::clone(outside), life });
+    let address = Address::parse(ADDRESS).map_err(|error| error.to_string())?;
+    let credential = Credential::Token(TOKEN.to_owned().into());
+    let forge = GitHub::new(address, &credential, transport, Arc::clone(&clock), "simulated-host")
+        .map_err(|error| error.to_string())?;
+    let controller = outside.lock().controller;
+    let mut backends: BTreeMap<BackendName, Arc<dyn Backend>> = BTreeMap::new();
+    for (index, plan) in scenario.engines.iter().enumerate() {
+        let port = EnginePort {
+            outside: Arc::clone(outside),
+            life,
+            index,
+            plan: plan.clone(),
+            controller,
+        };
+        backends.insert(backend_name(index)?, Arc::new(port));
+    }
+    let forge: Arc<dyn Forge> = Arc::new(forge);
+    let ids = fastrand::Rng::with_seed(scenario.seed.wrapping_mul(31).wrapping_add(life.0));
+    let ports = Ports {
+        forges: BTreeMap::from([(scope_name()?, forge)]),
+        backends,
+        store: Box::new(store),
+        store_driver: StoreDriver::Inline,
+        clock,
+        ids: Box::new(SeededIds(ids)),
+        events: Arc::new(Events { outside: Arc::clone(outside), life }),
+    };
+    let engine = dayfly_engine::start(Arc::clone(spec), stored, ports);
+    let handle = engine.handle();
+    Ok(Daemon { life, handle, ended: Box::pin(engine.ended()) })
+}

@@ -1,0 +1,435 @@
+//! Runs one scenario from its start to the day on which nothing of it is left.
+//!
+//! First everything of the scenario happens. Then the faults stop, and what the promises say must come true: every job ends,
+//! the world becomes quiet and as it was configured, nothing is left once the pools are deleted, and the daemon ends.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use dayfly_core::{
+    effect::Command,
+    model::{PoolName, RunnerName, Spec},
+};
+use tokio::time::{Instant, sleep_until};
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    checks::{Check, Violation},
+    daemon::{self, Daemon, pool_name},
+    outside::{DiskStore, Life, Outside, State},
+    scenario::{Scenario, What},
+};
+
+/// What came of a simulation.
+#[derive(Debug)]
+pub struct Report {
+    /// Of everything that happened.
+    pub hash: [u8; 32],
+    /// What happened, where it was kept.
+    pub log: Vec<String>,
+    /// Broken promises, in order of time.
+    pub violations: Vec<Violation>,
+    /// Jobs queued.
+    pub jobs: usize,
+    /// How long it took outside.
+    pub simulated: Duration,
+    /// Faults that struck, by kind.
+    pub faults: BTreeMap<&'static str, u64>,
+    /// How often a promise was looked at.
+    pub checks: u64,
+    /// Exceptions that the promises make, by their cause.
+    pub excused: BTreeMap<&'static str, u64>,
+}
+
+/// How long after the last fault a job may take to start, beside the time for the jobs before it: five minutes' pause of
+/// creation twice over, GitHub's reassignment, a session that lingers, and a boot.
+const START_BOUND: Duration = Duration::from_secs(45 * 60);
+
+/// How long the world may take to become quiet once all jobs are over, and again once the pools are deleted.
+const SETTLE_BOUND: Duration = Duration::from_secs(40 * 60);
+
+/// How long a daemon may take to end, whatever is wrong outside.
+const END_BOUND: Duration = Duration::from_secs(30);
+
+/// Runs a scenario.
+///
+/// # Errors
+/// Where the simulation itself could not be set up.
+pub fn run(scenario: &Scenario, keep_log: bool) -> Result<Report, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .map_err(|error| error.to_string())?;
+    let scenario = Arc::new(scenario.clone());
+    runtime.block_on(async {
+        let spec = Arc::new(daemon::spec(&scenario)?);
+        let outside = Outside::new(State::new(&scenario, keep_log)?);
+        let mut driver = Driver {
+            started: Instant::now(),
+            outside,
+            spec,
+            next_item: 0,
+            daemon: None,
+            start_at: Some(Duration::ZERO),
+            down: Duration::ZERO,
+            jump_s: 0,
+            wall_off_s: 0,
+            stop_asked: None,
+            tasks: TaskTracker::new(),
+            scenario,
+        };
+        driver.live().await;
+        Ok(driver.report())
+    })
+}
+
+struct Driver {
+    started: Instant,
+    scenario: Arc<Scenario>,
+    outside: Arc<Outside>,
+    spec: Arc<Spec>,
+    next_item: usize,
+    daemon: Option<Daemon>,
+    /// When the next life begins.
+    start_at: Option<Duration>,
+    /// How long the daemon stays away after its next death, and how far the clock is off then.
+    down: Duration,
+    jump_s: i64,
+    wall_off_s: i64,
+    /// When the daemon was asked to end.
+    stop_asked: Option<Duration>,
+    tasks: TaskTracker,
+}
+
+impl Driver {
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    async fn live(&mut self) {
+        let last = self.scenario.items.last().map_or(Duration::ZERO, |item| item.at);
+        self.run_until(last + Duration::from_secs(1), |_| false).await;
+        self.heal();
+        self.finish_jobs().await;
+        self.settle().await;
+        self.delete_all().await;
+        self.stop().await;
+    }
+
+    /// Lets time pass until `done`, or until `until`; whether it was done.
+    async fn run_until(&mut self, until: Duration, done: impl Fn(&State) -> bool) -> bool {
+        loop {
+            self.strike_due();
+            self.outside.lock().advance();
+            self.bury().await;
+            if self.start_at.is_some_and(|at| at <= self.now()) {
+                self.begin();
+            }
+            if done(&self.outside.lock()) {
+                return true;
+            }
+            if self.now() >= until {
+                return false;
+            }
+            self.wait(until).await;
+        }
+    }
+
+    async fn wait(&mut self, until: Duration) {
+        let item = self.scenario.items.get(self.next_item).map(|item| item.at);
+        let own = [Some(until), item, self.start_at].into_iter().flatten().min().unwrap_or(until);
+        let mut next = self.started + own;
+        {
+            let mut state = self.outside.lock();
+            if let Some(at) = state.next() {
+                next = next.min(at);
+            }
+            state.armed = Some(next);
+        }
+        let outside = Arc::clone(&self.outside);
+        let ended = async {
+            match &mut self.daemon {
+                Some(daemon) => (&mut daemon.ended).await,
+                None => std::future::pending().await,
+            }
+        };
+        // Nothing is lost by dropping the others: a bell that rang keeps its permit, the end is polled again.
+        tokio::select! {
+            biased;
+            () = outside.bell.notified() => {}
+            end = ended => self.ended(end),
+            () = sleep_until(next) => {}
+        }
+    }
+
+    /// The daemon ended by itself.
+    fn ended(&mut self, end: Result<(), dayfly_engine::TaskDied>) {
+        self.daemon = None;
+        let asked = self.stop_asked.take();
+        {
+            let mut state = self.outside.lock();
+            let at = state.now();
+            match (&end, asked) {
+                (Ok(()), Some(asked)) => state.look(Check::Ends, at <= asked + END_BOUND, || {
+                    format!("it took {:.0} s to end", (at - asked).as_secs_f64())
+                }),
+                (Ok(()), None) => {
+                    state.look(Check::Lives, false, || "it ended, and nobody had asked".to_owned());
+                }
+                (Err(died), _) => state.look(Check::Lives, false, || died.to_string()),
+            }
+            state.note(format_args!("the daemon ended"));
+            state.end_life();
+        }
+        self.start_at = Some(self.now() + self.down);
+    }
+
+    /// A daemon that died is gone with all its tasks.
+    async fn bury(&mut self) {
+        let dead = self
+            .daemon
+            .as_ref()
+            .is_some_and(|daemon| !self.outside.lock().is_alive(daemon.life));
+        if dead && let Some(daemon) = self.daemon.take() {
+            daemon.handle.end_now();
+            drop(daemon.handle);
+            // Its ports are closed: how its tasks end changes nothing.
+            let _ = daemon.ended.await;
+            self.stop_asked = None;
+            self.wall_off_s += self.jump_s;
+            self.start_at = Some(self.now() + self.down);
+        }
+    }
+
+    fn begin(&mut self) {
+        self.start_at = None;
+        self.down = Duration::from_secs(5);
+        self.jump_s = 0;
+        match daemon::start(&self.outside, &self.scenario, &self.spec, self.wall_off_s) {
+            Ok(daemon) => {
+                let life = daemon.life.0;
+                self.daemon = Some(daemon);
+                self.outside.lock().note(format_args!("life {life} of the daemon begins"));
+            }
+            Err(why) => {
+                let mut state = self.outside.lock();
+                state.end_life();
+                state.look(Check::Lock, false, || format!("a new life can't begin: {why}"));
+                drop(state);
+                self.start_at = Some(self.now() + Duration::from_secs(60));
+            }
+        }
+    }
+
+    fn strike_due(&mut self) {
+        let scenario = Arc::clone(&self.scenario);
+        while let Some(item) = scenario.items.get(self.next_item).filter(|item| item.at <= self.now())
+        {
+            self.next_item += 1;
+            if self.outside.lock().strike(&item.what) {
+                self.strike_own(&item.what);
+            }
+        }
+    }
+
+    /// What is done to the daemon, or through it.
+    fn strike_own(&mut self, what: &What) {
+        match what {
+            What::Crash { points, down, jump_s } => {
+                if self.daemon.is_some() {
+                    self.down = *down;
+                    self.jump_s = *jump_s;
+                    if *jump_s != 0 {
+                        self.outside.lock().count("clock-jump");
+                    }
+                    self.outside.lock().arm_crash(*points);
+                }
+            }
+            What::Restart { down } => {
+                self.down = *down;
+                self.outside.lock().count("restart");
+                self.command(Command::Stop);
+                self.stop_asked.get_or_insert(self.started.elapsed());
+            }
+            What::Second => self.second(),
+            What::Drain { pool } => self.of_pool(*pool, Command::Drain, "user-drain"),
+            What::Undrain { pool } => self.of_pool(*pool, Command::Undrain, "user-undrain"),
+            What::DeletePool { pool } => {
+                self.of_pool(*pool, Command::DeletePool, "user-delete-pool");
+            }
+            What::Remove { nth, even_busy } => self.remove(*nth, *even_busy),
+            _ => {}
+        }
+    }
+
+    fn of_pool(&mut self, pool: usize, command: fn(PoolName) -> Command, fault: &'static str) {
+        if let Ok(name) = pool_name(pool) {
+            self.outside.lock().count(fault);
+            self.command(command(name));
+        }
+    }
+
+    fn remove(&mut self, nth: usize, even_busy: bool) {
+        let names: Vec<RunnerName> =
+            self.outside.lock().disk.rows().map(|row| row.name.clone()).collect();
+        if let Some(runner) = names.get(nth % names.len().max(1)) {
+            self.outside.lock().count(if even_busy { "user-remove-busy" } else { "user-remove" });
+            self.command(Command::Remove { runner: runner.clone(), even_busy });
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        if let Some(daemon) = &self.daemon {
+            let handle = daemon.handle.clone();
+            // A refusal is the user's to read; what it means for the promises shows in the world.
+            self.tasks.spawn(async move {
+                let _ = handle.command(command).await;
+            });
+        }
+    }
+
+    /// A second daemon on the store is refused while the first one lives.
+    fn second(&mut self) {
+        if self.daemon.is_none() {
+            return;
+        }
+        self.outside.lock().count("second-daemon");
+        let refused = DiskStore::open(&self.outside, Life(0)).is_err();
+        self.outside.lock().look(Check::Lock, refused, || {
+            "a second daemon has the store while the first one lives".to_owned()
+        });
+    }
+
+    /// The faults stop.
+    fn heal(&mut self) {
+        {
+            let mut state = self.outside.lock();
+            state.note(format_args!("the faults stop"));
+            state.heal();
+        }
+        if self.daemon.is_none() {
+            self.start_at = self.start_at.map(|at| at.min(self.now() + Duration::from_secs(5)));
+        }
+    }
+
+    /// Every job that a pool takes ends.
+    async fn finish_jobs(&mut self) {
+        // The first minute is for a daemon that is just starting, and for one that is just ending.
+        self.run_until(self.now() + Duration::from_secs(60), |_| false).await;
+        for pool in 0..self.scenario.pools.len() {
+            if let Ok(name) = pool_name(pool) {
+                self.command(Command::Undrain(name));
+            }
+        }
+        let bound = {
+            let state = self.outside.lock();
+            let wait = state.github.longest_wait.max(self.now());
+            wait + START_BOUND + state.time_for_jobs()
+        };
+        self.run_until(bound, |state| state.open_jobs() == 0).await;
+        self.outside.lock().check_jobs();
+    }
+
+    /// The world becomes quiet, and as it was configured.
+    async fn settle(&mut self) {
+        let until = self.now() + SETTLE_BOUND;
+        let mut found;
+        loop {
+            self.run_until(self.now() + Duration::from_secs(30), |_| false).await;
+            found = self.outside.lock().unsettled();
+            if found.is_none() || self.now() >= until {
+                break;
+            }
+        }
+        self.outside.lock().look(Check::Settles, found.is_none(), || found.unwrap_or_default());
+        self.check_quiet().await;
+    }
+
+    /// Where nothing happens, nothing is planned.
+    async fn check_quiet(&mut self) {
+        let Some(daemon) = &self.daemon else { return };
+        let handle = daemon.handle.clone();
+        let planned = handle
+            .read(|view| {
+                let mut world = view.world.clone();
+                for pool in view.spec.pools.keys() {
+                    // Has no effect but that every pool is planned anew.
+                    world.apply(
+                        dayfly_core::effect::Outcome::Command(Command::Undrain(pool.clone())),
+                        view.now,
+                    );
+                }
+                let mut ids = crate::outside::SeededIds(fastrand::Rng::with_seed(1));
+                let plan = dayfly_core::plan::plan(&world, view.spec, view.now, &mut ids);
+                plan.actions
+                    .into_iter()
+                    .map(|action| format!("{action:?}"))
+                    // Lists and refreshes are due by the clock, in a quiet world too.
+                    .filter(|action| {
+                        !action.starts_with("List") && !action.contains("RefreshSession")
+                    })
+                    .collect::<Vec<_>>()
+            })
+            .await;
+        if let Ok(planned) = planned {
+            self.outside
+                .lock()
+                .look(Check::Quiet, planned.is_empty(), || format!("it plans {planned:?}"));
+        }
+    }
+
+    /// Once the pools are deleted nothing is left.
+    async fn delete_all(&mut self) {
+        for pool in 0..self.scenario.pools.len() {
+            if let Ok(name) = pool_name(pool) {
+                self.command(Command::DeletePool(name));
+            }
+        }
+        let until = self.now() + SETTLE_BOUND;
+        let mut left;
+        loop {
+            self.run_until(self.now() + Duration::from_secs(30), |_| false).await;
+            left = self.outside.lock().left();
+            if left.is_none() || self.now() >= until {
+                break;
+            }
+        }
+        self.outside.lock().look(Check::NothingLeft, left.is_none(), || left.unwrap_or_default());
+    }
+
+    async fn stop(&mut self) {
+        if self.daemon.is_none() {
+            return;
+        }
+        self.down = Duration::from_secs(24 * 3_600);
+        self.command(Command::Stop);
+        let asked = self.now();
+        self.stop_asked = Some(asked);
+        self.run_until(asked + END_BOUND, |_| false).await;
+        let ended = self.daemon.is_none();
+        self.outside
+            .lock()
+            .look(Check::Ends, ended, || "it did not end when it was asked to".to_owned());
+        if let Some(daemon) = self.daemon.take() {
+            self.outside.lock().end_life();
+            daemon.handle.end_now();
+            let _ = daemon.ended.await;
+        }
+    }
+
+    fn report(self) -> Report {
+        let mut state = self.outside.lock();
+        let simulated = state.now();
+        let (hash, log) = state.log.finish();
+        Report {
+            hash,
+            log,
+            violations: std::mem::take(&mut state.checks.violations),
+            jobs: state.jobs.rows.len(),
+            simulated,
+            faults: std::mem::take(&mut state.faults),
+            checks: state.checks.looked(),
+            excused: std::mem::take(&mut state.checks.excused),
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! From a seed to a scenario.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+
+use crate::{
+    dials::{Dial, Dials},
+    scenario::{
+        EngineCall, EngineFault, EnginePlan, GithubFault, GithubPlan, Item, PoolPlan, Scenario, What,
+    },
+};
+
+/// Makes the scenario of a seed.
+#[must_use]
+pub fn generate(seed: u64, jobs: usize, dials: &Dials) -> Scenario {
+    // Neighbouring seeds have nothing in common.
+    let mut rng = Rng::with_seed(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0x0064_6179_666c_7900);
+    let rng = &mut rng;
+    let engines: Vec<_> = (0..rng.usize(1..=2)).map(|_| engine(rng)).collect();
+    let pools: Vec<_> = (0..rng.usize(1..=3)).map(|_| pool(rng, engines.len(), jobs)).collect();
+    let tick = pick(rng, &[20, 50, 100, 250]);
+    let scenario = Scenario {
+        seed,
+        github: github(rng),
+        tick: Duration::from_millis(tick),
+        latency: Duration::from_millis(tick * rng.u64(1..=8)),
+        items: Vec::new(),
+        pools,
+        engines,
+    };
+    Scenario { items: items(rng, &scenario, jobs, dials), ..scenario }
+}
+
+fn pick<T: Copy>(rng: &mut Rng, from: &[T]) -> T {
+    from[rng.usize(..from.len())]
+}
+
+fn seconds(rng: &mut Rng, from: u64, to: u64) -> Duration {
+    Duration::from_secs(rng.u64(from..=to))
+}
+
+fn engine(rng: &mut Rng) -> EnginePlan {
+    let fast = rng.bool();
+    EnginePlan {
+        boot: if fast { seconds(rng, 1, 15) } else { seconds(rng, 30, 100) },
+        creates: pick(rng, &[2, 8, 32]),
+        room: pick(rng, &[4, 20, 100, 100]),
+        fast,
+    }
+}
+
+fn pool(rng: &mut Rng, engines: usize, jobs: usize) -> PoolPlan {
+    let large = (jobs / 4).clamp(4, 200) as u32;
+    let max = pick(rng, &[2, 5, large, large]);
+    PoolPlan {
+        engine: rng.usize(..engines),
+        max,
+        min_idle: if rng.u8(..3) == 0 { rng.u32(1..=2) } else { 0 },
+        warm: if rng.u8(..2) == 0 { rng.u32(1..=3) } else { 0 },
+    }
+}
+
+fn github(rng: &mut Rng) -> GithubPlan {
+    GithubPlan {
+        acquire: rng.u8(..3) == 0,
+        idle_removal: (rng.u8(..3) == 0).then(|| seconds(rng, 120, 360)),
+        jit_life: if rng.u8(..3) == 0 { seconds(rng, 60, 300) } else { Duration::from_secs(3_600) },
+        admin_life: Duration::from_secs(pick(rng, &[300, 1_020, 3_600])),
+        queue_life: Duration::from_secs(pick(rng, &[240, 1_500, 3_000])),
+    }
+}
+
+/// Jobs come in bursts, trouble at any time among them.
+fn items(rng: &mut Rng, scenario: &Scenario, jobs: usize, dials: &Dials) -> Vec<Item> {
+    let mut items = Vec::new();
+    let mut queued = 0;
+    let span = seconds(rng, 600, 600 + (jobs as u64) * 20).min(Duration::from_secs(3 * 3_600));
+    while queued < jobs {
+        let count = rng.usize(1..=(jobs / 4).clamp(1, 40)).min(jobs - queued);
+        queued += count;
+        let what = What::Jobs {
+            pool: rng.usize(..scenario.pools.len()),
+            count,
+            takes: if rng.u8(..20) == 0 { seconds(rng, 600, 1_500) } else { seconds(rng, 1, 120) },
+        };
+        items.push(Item { at: moment(rng, span), what });
+    }
+    // A quiet seed now and then shows that the promises are kept for no other reason than trouble.
+    let troubles = if rng.u8(..16) == 0 { 0 } else { rng.usize(1..=6 + jobs / 6) };
+    for _ in 0..troubles {
+        if let Some(dial) = dials.draw(rng) {
+            let at = moment(rng, span);
+            trouble(rng, scenario, dial, jobs, at, &mut items);
+        }
+    }
+    items.sort_by_key(|item| item.at);
+    items
+}
+
+fn moment(rng: &mut Rng, span: Duration) -> Duration {
+    Duration::from_millis(rng.u64(..span.as_millis() as u64))
+}
+
+fn trouble(
+    rng: &mut Rng,
+    scenario: &Scenario,
+    dial: Dial,
+    jobs: usize,
+    at: Duration,
+    items: &mut Vec<Item>,
+) {
+    let pool = rng.usize(..scenario.pools.len());
+    let engine = rng.usize(..scenario.engines.len());
+    let job = rng.usize(..jobs.max(1));
+    let mut put = |what| items.push(Item { at, what });
+    match dial {
+        Dial::Crash => put(What::Crash {
+            points: rng.u64(0..60),
+            down: if rng.u8(..8) == 0 { seconds(rng, 300, 3_000) } else { seconds(rng, 0, 40) },
+            jump_s: if rng.u8(..6) == 0 { rng.i64(-7_200..7_200) } else { 0 },
+        }),
+        Dial::Restart => put(What::Restart { down: seconds(rng, 0, 120) }),
+        Dial::Second => put(What::Second),
+        Dial::GithubErrors => {
+            let status = pick(rng, &[500, 502, 503, 504]);
+            put(github_fault(rng, GithubFault::Status(status), 12));
+        }
+        Dial::GithubLost => {
+            let fault = match rng.u8(..4) {
+                0 => GithubFault::Dropped,
+                1 => GithubFault::Empty,
+                2 => GithubFault::Truncated,
+                _ => GithubFault::AnswerLost,
+            };
+            put(github_fault(rng, fault, 6));
+        }
+        Dial::GithubLate => {
+            let by = seconds(rng, 1, 75);
+            let fault = match rng.u8(..3) {
+                0 => GithubFault::Late(by),
+                1 => GithubFault::Overtaken(by),
+                _ => GithubFault::Twice,
+            };
+            put(github_fault(rng, fault, 5));
+        }
+        Dial::GithubTokens => {
+            if rng.bool() {
+                put(What::LoseTokens);
+            } else {
+                put(github_fault(rng, GithubFault::Status(401), 4));
+            }
+        }
+        Dial::GithubLimits => {
+            let fault = if rng.bool() {
+                GithubFault::PrimaryLimit(seconds(rng, 30, 1_800))
+            } else {
+                GithubFault::SecondaryLimit(seconds(rng, 10, 300))
+            };
+            let route = pick(rng, &["runners.list", "runners.*", "registration"]).to_owned();
+            put(What::Github { route, count: rng.u64(1..=3), fault });
+        }
+        Dial::GithubSessions => match rng.u8(..3) {
+            0 => put(What::Github {
+                route: "sessions.create".to_owned(),
+                count: rng.u64(1..=4),
+                fault: GithubFault::Conflict,
+            }),
+            other => put(What::LoseSession { pool, evicted: other == 1 }),
+        },
+        Dial::GithubMessages => {
+            let kinds = ["JobAssigned", "JobStarted", "JobCompleted", "JobAvailable"];
+            let fault = match rng.u8(..5) {
+                0 => GithubFault::ZeroStatistics,
+                1 => GithubFault::Stuck(seconds(rng, 10, 80)),
+                2 => GithubFault::Poison,
+                _ => GithubFault::Lose(pick(rng, &kinds).to_owned()),
+            };
+            put(What::Github { route: "messages.get".to_owned(), count: rng.u64(1..=4), fault });
+        }
+        Dial::GithubSets => put(What::LoseSet { pool }),
+        Dial::GithubRunners => put(What::LoseRunner { nth: rng.usize(..100), busy: rng.bool() }),
+        Dial::GithubOutage => {
+            let lasts =
+                if rng.u8(..4) == 0 { seconds(rng, 1_800, 7_200) } else { seconds(rng, 20, 900) };
+            put(What::Outage { lasts, answers: rng.bool() });
+        }
+        Dial::GithubCalledOver => put(What::CallOver { job }),
+        Dial::UserJobs => {
+            if rng.u8(..3) == 0 {
+                put(What::Rerun { job });
+            } else {
+                put(What::Cancel { job, force: rng.u8(..4) == 0 });
+            }
+        }
+        Dial::UserRunners => match rng.u8(..3) {
+            0 => {
+                put(What::Drain { pool });
+                let at = at + seconds(rng, 5, 600);
+                items.push(Item { at, what: What::Undrain { pool } });
+            }
+            other => put(What::Remove { nth: rng.usize(..100), even_busy: other == 1 }),
+        },
+        Dial::UserPools => {
+            put(What::DeletePool { pool });
+            let at = at + seconds(rng, 5, 1_200);
+            items.push(Item { at, what: What::Undrain { pool } });
+        }
+        Dial::EngineRefuses => {
+            let fault = pick(
+                rng,
+                &[
+                    EngineFault::NoCapacity,
+                    EngineFault::Quota,
+                    EngineFault::ImageMissing,
+                    EngineFault::Transient,
+                ],
+            );
+            let count = rng.u32(1..=12);
+            put(What::Engine { engine, call: EngineCall::Create, count, fault });
+        }
+        Dial::EngineLost => {
+            let fault = pick(
+                rng,
+                &[
+                    EngineFault::Hangs,
+                    EngineFault::HangsDone,
+                    EngineFault::AnswerLost,
+                    EngineFault::Transient,
+                    EngineFault::Slow(Duration::from_secs(20)),
+                ],
+            );
+            let call = pick(
+                rng,
+                &[
+                    EngineCall::Create,
+                    EngineCall::Inspect,
+                    EngineCall::HandOver,
+                    EngineCall::Destroy,
+                    EngineCall::List,
+                ],
+            );
+            put(What::Engine { engine, call, count: rng.u32(1..=3), fault });
+        }
+        Dial::EngineTwice => {
+            let fault = if rng.bool() {
+                EngineFault::Twice
+            } else {
+                EngineFault::Later(seconds(rng, 10, 900))
+            };
+            let count = rng.u32(1..=3);
+            put(What::Engine { engine, call: EngineCall::Create, count, fault });
+        }
+        Dial::EngineBoots => {
+            let fault = if rng.bool() {
+                EngineFault::NeverBoots
+            } else {
+                EngineFault::BootsAfter(seconds(rng, 100, 600))
+            };
+            let count = rng.u32(1..=4);
+            put(What::Engine { engine, call: EngineCall::Create, count, fault });
+        }
+        Dial::EngineDies => put(What::Kill { nth: rng.usize(..100) }),
+        Dial::EngineKeeps => {
+            let fault =
+                if rng.bool() { EngineFault::Transient } else { EngineFault::Slow(seconds(rng, 5, 50)) };
+            let count = rng.u32(1..=20);
+            put(What::Engine { engine, call: EngineCall::Destroy, count, fault });
+        }
+        Dial::EngineLists => {
+            let fault = pick(rng, &[EngineFault::Stale, EngineFault::Partial]);
+            let count = rng.u32(1..=4);
+            put(What::Engine { engine, call: EngineCall::List, count, fault });
+            put(What::WatchBreaks { engine });
+        }
+        Dial::EngineEvents => {
+            if rng.u8(..3) == 0 {
+                put(What::WatchBreaks { engine });
+            } else {
+                put(What::EventsLost { engine, count: rng.u32(1..=6) });
+            }
+        }
+        Dial::EngineAway => {
+            if rng.u8(..3) == 0 {
+                put(What::Wipe { engine });
+            } else {
+                put(What::EngineAway { engine, lasts: seconds(rng, 5, 1_200) });
+            }
+        }
+        Dial::Disk => {
+            if rng.bool() {
+                put(What::DiskFull { lasts: seconds(rng, 1, 300) });
+            } else {
+                let sync = Duration::from_millis(rng.u64(50..3_000));
+                put(What::DiskSlow { sync, lasts: seconds(rng, 10, 300) });
+            }
+        }
+    }
+}
+
+fn github_fault(rng: &mut Rng, fault: GithubFault, most: u64) -> What {
+    let route = pick(
+        rng,
+        &[
+            "*",
+            "messages.get",
+            "messages.delete",
+            "sessions.create",
+            "sessions.refresh",
+            "sessions.delete",
+            "sessions.*",
+            "sets.create",
+            "sets.jitconfig",
+            "sets.jitconfig",
+            "agents.delete",
+            "agents.*",
+            "runners.list",
+            "registration",
+            "runners.registration_token",
+            "jobs.acquire",
+        ],
+    );
+    What::Github { route: route.to_owned(), count: rng.u64(1..=most), fault }
+}

@@ -1,0 +1,178 @@
+//! The disk: the real store in memory, which outlives the daemon, and what of it the checks want to know.
+//!
+//! A commit is durable once its sync has returned. The daemon may die before a commit, which is then lost, or after it, which
+//! then stands though nobody heard of it.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use dayfly_core::{
+    model::{ControllerId, PoolName, PoolState, Runner, RunnerName},
+    ports::{Batch, Store, StoreError, StoreErrorKind, Stored},
+};
+use dayfly_store::Sqlite;
+
+use super::{Life, Outside};
+
+/// The disk with the store on it.
+pub(crate) struct Disk {
+    sqlite: Sqlite,
+    /// Which life has the store open.
+    locked_by: Option<Life>,
+    pub(crate) full: u32,
+    /// How long a sync takes.
+    pub(crate) sync: Duration,
+    rows: BTreeMap<RunnerName, Runner>,
+    pools: BTreeMap<PoolName, (PoolState, Option<Duration>)>,
+    pub(crate) commits: u64,
+}
+
+/// A pool, as the disk knows it.
+pub(crate) struct StoredPool {
+    /// Its number.
+    pub(crate) index: usize,
+    /// Whether it takes no jobs by its row, for at least a grace period.
+    pub(crate) closed: bool,
+}
+
+/// A poll that was on its way when the pool was closed may still be repeated by the client.
+const CLOSED_GRACE: Duration = Duration::from_secs(5);
+
+impl Disk {
+    pub(super) fn new(controller: ControllerId) -> Result<Self, String> {
+        Ok(Self {
+            sqlite: Sqlite::in_memory(controller).map_err(|error| error.to_string())?,
+            locked_by: None,
+            full: 0,
+            sync: Duration::ZERO,
+            rows: BTreeMap::new(),
+            pools: BTreeMap::new(),
+            commits: 0,
+        })
+    }
+
+    /// A stored row.
+    pub(crate) fn row(&self, name: &RunnerName) -> Option<&Runner> {
+        self.rows.get(name)
+    }
+
+    /// Every stored row.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = &Runner> {
+        self.rows.values()
+    }
+
+    /// Every stored pool.
+    pub(crate) fn pools(&self) -> impl Iterator<Item = &PoolState> {
+        self.pools.values().map(|(pool, _)| pool)
+    }
+
+    fn of_set(&self, set: i64) -> Option<&(PoolState, Option<Duration>)> {
+        self.pools.values().find(|(pool, _)| pool.scale_set.id().is_some_and(|id| id.0 == set))
+    }
+
+    /// The newest message of a set whose content is stored; of a set that is no longer ours, all are done with.
+    pub(crate) fn newest_of_set(&self, set: i64) -> i64 {
+        self.of_set(set).map_or(i64::MAX, |(pool, _)| pool.newest.0)
+    }
+
+    /// The pool that a set is of.
+    pub(crate) fn pool_of_set(&self, set: i64, now: Duration) -> Option<StoredPool> {
+        let (pool, closed) = self.of_set(set)?;
+        Some(StoredPool {
+            index: index_of(pool.name.as_str())?,
+            closed: closed.is_some_and(|since| now > since + CLOSED_GRACE),
+        })
+    }
+
+    fn note(&mut self, batch: &Batch, now: Duration) {
+        self.commits += 1;
+        for (name, row) in &batch.runners {
+            match row {
+                Some(row) => self.rows.insert(name.clone(), row.clone()),
+                None => self.rows.remove(name),
+            };
+        }
+        for (name, pool) in &batch.pools {
+            match pool {
+                Some(pool) => {
+                    let closed = pool.drained.is_some() || pool.deleting.is_some();
+                    let before = self.pools.get(name).and_then(|(_, closed)| *closed);
+                    let since = closed.then(|| before.unwrap_or(now));
+                    self.pools.insert(name.clone(), (pool.clone(), since));
+                }
+                None => {
+                    self.pools.remove(name);
+                }
+            }
+        }
+    }
+}
+
+/// The number in a pool's name.
+pub(crate) fn index_of(pool: &str) -> Option<usize> {
+    pool.strip_prefix('p')?.parse().ok()
+}
+
+/// One life's hold on the store.
+pub(crate) struct DiskStore {
+    outside: Arc<Outside>,
+    life: Life,
+}
+
+impl DiskStore {
+    /// Opens the store for this life alone.
+    pub(crate) fn open(outside: &Arc<Outside>, life: Life) -> Result<Self, StoreError> {
+        let mut state = outside.lock();
+        if let Some(other) = state.disk.locked_by {
+            return Err(StoreError {
+                kind: StoreErrorKind::Locked,
+                operation: "open the store".to_owned(),
+                detail: format!("life {} of the daemon has it", other.0),
+            });
+        }
+        state.disk.locked_by = Some(life);
+        Ok(Self { outside: Arc::clone(outside), life })
+    }
+}
+
+impl Drop for DiskStore {
+    fn drop(&mut self) {
+        let mut state = self.outside.lock();
+        if state.disk.locked_by == Some(self.life) {
+            state.disk.locked_by = None;
+        }
+    }
+}
+
+impl Store for DiskStore {
+    fn load(&mut self) -> Result<Stored, StoreError> {
+        self.outside.lock().disk.sqlite.load()
+    }
+
+    fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        let failed = |kind, detail: &str| {
+            Err(StoreError {
+                kind,
+                operation: "commit".to_owned(),
+                detail: detail.to_owned(),
+            })
+        };
+        // A dead daemon commits nothing; that it is told so changes nothing, for all its ports are closed.
+        let dead = || failed(StoreErrorKind::Io, "the daemon is dead");
+        let Some(mut state) = self.outside.alive(self.life) else { return dead() };
+        let state = &mut *state;
+        if self.outside.dies(state, "before a commit") {
+            return dead();
+        }
+        if state.disk.full > 0 {
+            state.count("disk-full");
+            return failed(StoreErrorKind::Full, "no space is left");
+        }
+        state.disk.sqlite.commit(batch)?;
+        let now = state.now();
+        state.disk.note(batch, now);
+        let commits = state.disk.commits;
+        state.log.note(now, format_args!("commit {commits}: {} rows", batch.runners.len()));
+        self.outside.dies(state, "after a commit");
+        Ok(())
+    }
+}

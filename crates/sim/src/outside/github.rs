@@ -1,0 +1,479 @@
+//! GitHub's side: how it is prepared, what of our calls is checked, and what happens to it by itself.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use bytes::Bytes;
+use dayfly_core::model::{Registration, RunnerName};
+use dayfly_github_sim::{
+    Action, Answer, Assignment, CredentialSpec, FaultSpec, Heard, JobPlace, Options, RunnerId,
+    ScopeId, ScopeSpec, SetId, Sim, SimConfig,
+};
+use http::{Method, Request, Response, StatusCode};
+
+use super::{Happening, Holder, Life, State};
+use crate::{
+    checks::Check,
+    scenario::{GithubFault, Scenario},
+};
+
+/// Where GitHub is, for the client.
+pub(crate) const ADDRESS: &str = "http://sim.test/acme";
+/// The token of the one credential.
+pub(crate) const TOKEN: &str = "ghp_simulated";
+const SETS: &str = "/services/tenant-7f3a/_apis/runtime/runnerscalesets/";
+const AGENTS: &str = "/services/tenant-7f3a/_apis/distributedtask/pools/0/agents/";
+const QUEUE: &str = "/queue/scalesets/message";
+const REGISTRATION: &str = "/api/v3/actions/runner-registration";
+
+/// What is remembered of GitHub beside its own state.
+#[derive(Default)]
+pub(crate) struct Github {
+    /// Which set a queue token is for.
+    queues: BTreeMap<String, SetId>,
+    /// Sessions that we opened, by id.
+    sessions: BTreeMap<String, SetId>,
+    /// Sets whose session is new: its first poll must begin at the start.
+    fresh: BTreeMap<SetId, ()>,
+    /// Until when GitHub asked to be left alone, since when we know, and in which life, by bucket.
+    left_alone: BTreeMap<Bucket, (Duration, Duration, Life)>,
+    /// Until when the longest such wait lasts.
+    pub(crate) longest_wait: Duration,
+    /// Requests that reached GitHub.
+    pub(crate) requests: u64,
+    /// Registrations that were removed behind our back while they had a job that we knew of, or not.
+    pub(crate) removed_busy: BTreeMap<String, bool>,
+    /// When each life began.
+    lives: BTreeMap<u64, Duration>,
+}
+
+impl Github {
+    pub(crate) fn life_begins(&mut self, life: Life, now: Duration) {
+        self.lives.insert(life.0, now);
+    }
+
+    pub(super) fn life_began(&self, life: Life) -> Duration {
+        self.lives.get(&life.0).copied().unwrap_or_default()
+    }
+}
+
+/// What a rate limit is counted by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Bucket {
+    Core,
+    Registration,
+}
+
+/// A new GitHub with our scope and credential.
+pub(super) fn prepare(scenario: &Scenario) -> Result<(Sim, ScopeId), String> {
+    let plan = &scenario.github;
+    let ms = |duration: Duration| duration.as_millis() as u64;
+    let options = Options {
+        idle_removal_ms: plan.idle_removal.map(ms),
+        jit_ttl_ms: ms(plan.jit_life),
+        admin_token_ttl_ms: ms(plan.admin_life),
+        queue_token_ttl_ms: ms(plan.queue_life),
+        journal_max: 1,
+        ..Options::default()
+    };
+    let mut sim = Sim::new(SimConfig { seed: scenario.seed, options });
+    sim.tick(super::timestamp(Duration::ZERO));
+    let assignment = if plan.acquire { Assignment::Acquire } else { Assignment::Auto };
+    let scope = |path: &str| ScopeSpec {
+        path: path.to_owned(),
+        kind: None,
+        enterprise: None,
+        public: false,
+        assignment,
+    };
+    let id = sim.add_scope(&scope("acme"))?;
+    sim.add_scope(&scope("acme/app"))?;
+    let token = Some(TOKEN.to_owned());
+    sim.add_credential(CredentialSpec::Pat { token, permissions: None, owners: None })?;
+    Ok((sim, id))
+}
+
+/// What a request is, as far as the checks ask.
+enum Asked {
+    Mint(String),
+    RemoveAgent(i64),
+    Poll { set: Option<SetId>, cursor: i64, capacity: Option<u32> },
+    Acknowledge { set: Option<SetId>, message: i64 },
+    OpenSession(SetId),
+    RefreshSession(SetId),
+    CloseSession(String),
+    ChangeSet(SetId),
+    Rest(Bucket),
+    Other,
+}
+
+impl State {
+    /// One request of a living daemon.
+    pub(super) fn ask_github(&mut self, life: Life, request: &Request<Bytes>) -> Answer {
+        let asked = self.classify(request);
+        self.check_request(life, &asked);
+        self.github.requests += 1;
+        let now = self.github_now();
+        let answer = self.sim.handle(now, request);
+        if let Answer::Respond(response) = &answer {
+            self.learn(life, &asked, response);
+        }
+        let told = match &answer {
+            Answer::Respond(response) => response.status().as_u16(),
+            Answer::Hold(_) => 1,
+            Answer::Drop => 0,
+            Answer::Truncate(..) => 2,
+        };
+        self.note(format_args!("{} {} -> {told}", request.method(), request.uri().path()));
+        answer
+    }
+
+    fn classify(&self, request: &Request<Bytes>) -> Asked {
+        let path = request.uri().path();
+        let method = request.method();
+        if let Some(rest) = path.strip_prefix(QUEUE) {
+            let token = request.headers().get("authorization").and_then(|value| value.to_str().ok());
+            let token = token.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
+            let set = self.github.queues.get(token).copied();
+            if let Some(message) = rest.strip_prefix('/').and_then(|id| id.parse().ok()) {
+                return Asked::Acknowledge { set, message };
+            }
+            let query = request.uri().query().unwrap_or_default();
+            let cursor = query
+                .split('&')
+                .find_map(|pair| pair.strip_prefix("lastMessageId="))
+                .and_then(|id| id.parse().ok());
+            let capacity = request.headers().get("x-scalesetmaxcapacity");
+            let capacity =
+                capacity.and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
+            return Asked::Poll { set, cursor: cursor.unwrap_or(0), capacity };
+        }
+        if let Some(rest) = path.strip_prefix(SETS) {
+            let mut parts = rest.split('/');
+            let Some(set) = parts.next().and_then(|id| id.parse().ok()).map(SetId) else {
+                return Asked::Other;
+            };
+            return match (method, parts.next(), parts.next()) {
+                (&Method::POST, Some("generatejitconfig"), _) => {
+                    let body: serde_json::Value =
+                        serde_json::from_slice(request.body()).unwrap_or_default();
+                    Asked::Mint(body["name"].as_str().unwrap_or_default().to_owned())
+                }
+                (&Method::POST, Some("sessions"), None) => Asked::OpenSession(set),
+                (&Method::PATCH, Some("sessions"), Some(_)) => Asked::RefreshSession(set),
+                (&Method::DELETE, Some("sessions"), Some(session)) => {
+                    Asked::CloseSession(session.to_owned())
+                }
+                (&Method::PATCH | &Method::DELETE, None, _) => Asked::ChangeSet(set),
+                _ => Asked::Other,
+            };
+        }
+        if let Some(agent) = path.strip_prefix(AGENTS)
+            && *method == Method::DELETE
+        {
+            return agent.parse().map_or(Asked::Other, Asked::RemoveAgent);
+        }
+        if path == REGISTRATION {
+            return Asked::Rest(Bucket::Registration);
+        }
+        if path.starts_with("/api/v3/") { Asked::Rest(Bucket::Core) } else { Asked::Other }
+    }
+
+    fn check_request(&mut self, life: Life, asked: &Asked) {
+        match asked {
+            Asked::Mint(name) => {
+                let row = RunnerName::new(name).ok().and_then(|name| self.disk.row(&name));
+                let minting =
+                    row.is_some_and(|row| matches!(row.registration, Registration::Minting { .. }));
+                self.look(Check::IntentFirst, minting, || {
+                    format!("a registration for {name} is minted without a stored intent")
+                });
+            }
+            Asked::RemoveAgent(id) => {
+                let name = self.sim.runner(RunnerId(*id)).map(|runner| runner.name);
+                let tag = self.controller;
+                let ours = name
+                    .as_deref()
+                    .is_none_or(|name| RunnerName::new(name).is_ok_and(|name| name.is_of(tag)));
+                self.look(Check::OursOnly, ours, || format!("runner {name:?} is removed"));
+            }
+            Asked::Poll { set: Some(set), cursor, capacity } => {
+                if self.github.fresh.remove(set).is_some() {
+                    self.look(Check::Cursor, *cursor == 0, || {
+                        format!("the first poll of a session of set {set} begins at {cursor}")
+                    });
+                }
+                self.check_capacity(*set, *capacity);
+            }
+            Asked::Acknowledge { set: Some(set), message } => {
+                let newest = self.disk.newest_of_set(set.0);
+                self.look(Check::StoreFirst, newest >= *message, || {
+                    format!("message {message} of set {set} is deleted, and {newest} is stored")
+                });
+            }
+            Asked::CloseSession(session) => {
+                let ours = self.github.sessions.contains_key(session);
+                self.look(Check::OursOnly, ours, || format!("session {session} is closed"));
+            }
+            Asked::ChangeSet(set) => {
+                let foreign =
+                    self.sim.every_set().iter().any(|of| of.id == *set && of.name.starts_with("foreign"));
+                self.look(Check::OursOnly, !foreign, || format!("set {set} is changed"));
+            }
+            Asked::Rest(bucket) => {
+                if let Some((until, since, of)) = self.github.left_alone.get(bucket).copied() {
+                    let now = self.now();
+                    // A second's grace: GitHub tells whole seconds.
+                    let early = of == life && now > since && now + Duration::from_secs(1) < until;
+                    self.look(Check::RateLimit, !early, || {
+                        format!("GitHub asked to be left alone until {:.0} s", until.as_secs_f64())
+                    });
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn check_capacity(&mut self, set: SetId, capacity: Option<u32>) {
+        let Some(pool) = self.disk.pool_of_set(set.0, self.now()) else { return };
+        let Some(plan) = self.scenario.pools.get(pool.index) else { return };
+        let max = plan.max;
+        let advertised = capacity.unwrap_or(u32::MAX);
+        self.look(Check::Capacity, advertised <= max, || {
+            format!("pool p{} advertises {advertised} of max {max}", pool.index)
+        });
+        if pool.closed {
+            self.look(Check::Capacity, advertised == 0, || {
+                format!("pool p{} takes no jobs and advertises {advertised}", pool.index)
+            });
+        }
+    }
+
+    /// What an answer tells that later requests are checked by.
+    fn learn(&mut self, life: Life, asked: &Asked, response: &Response<Bytes>) {
+        match asked {
+            Asked::OpenSession(set) | Asked::RefreshSession(set)
+                if response.status() == StatusCode::OK =>
+            {
+                let body: serde_json::Value =
+                    serde_json::from_slice(response.body()).unwrap_or_default();
+                if let Some(token) = body["messageQueueAccessToken"].as_str() {
+                    self.github.queues.insert(token.to_owned(), *set);
+                }
+                if let Some(session) = body["sessionId"].as_str()
+                    && matches!(asked, Asked::OpenSession(_))
+                {
+                    self.github.sessions.insert(session.to_owned(), *set);
+                    self.github.fresh.insert(*set, ());
+                }
+            }
+            Asked::Rest(bucket)
+                if matches!(
+                    response.status(),
+                    StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS
+                ) =>
+            {
+                let number = |name: &str| -> Option<i64> {
+                    response.headers().get(name)?.to_str().ok()?.parse().ok()
+                };
+                let github_now = self.github_now().as_second();
+                let wait = number("retry-after")
+                    .or_else(|| {
+                        (number("x-ratelimit-remaining") == Some(0))
+                            .then(|| number("x-ratelimit-reset").map(|at| at - github_now))
+                            .flatten()
+                    })
+                    .unwrap_or(0);
+                let now = self.now();
+                let until = now + Duration::from_secs(u64::try_from(wait).unwrap_or(0));
+                self.github.left_alone.insert(*bucket, (until, now, life));
+                self.github.longest_wait = self.github.longest_wait.max(until);
+            }
+            _ => {}
+        }
+    }
+
+    /// A call waits for its answer.
+    pub(super) fn hold_call(
+        &mut self,
+        id: dayfly_github_sim::HoldId,
+        sender: tokio::sync::oneshot::Sender<Answer>,
+    ) {
+        self.holds.insert(id, Holder::Call(sender));
+    }
+
+    pub(super) fn hold_runner(&mut self, id: dayfly_github_sim::HoldId, engine: usize, serial: u64) {
+        self.holds.insert(id, Holder::Runner(engine, serial));
+    }
+
+    /// Whoever waits is gone.
+    pub(super) fn abandon(&mut self, id: dayfly_github_sim::HoldId) {
+        if self.holds.remove(&id).is_some() {
+            let now = self.github_now();
+            self.sim.abandon(now, id);
+        }
+    }
+
+    /// Lets everything happen at GitHub that is due, and tells those who wait for it.
+    pub(crate) fn settle_github(&mut self) {
+        let now = self.github_now();
+        self.sim.tick(now);
+        loop {
+            let woken = self.sim.take_woken();
+            if woken.is_empty() {
+                return;
+            }
+            for id in woken {
+                match self.holds.get(&id) {
+                    Some(Holder::Runner(engine, serial)) => {
+                        let (engine, serial) = (*engine, *serial);
+                        self.runner_woken(engine, serial, id);
+                    }
+                    Some(Holder::Call(_)) => {
+                        if let Some(answer) = self.sim.held(now, id)
+                            && let Some(Holder::Call(sender)) = self.holds.remove(&id)
+                        {
+                            // A receiver that is gone abandons the hold by itself.
+                            let _ = sender.send(answer);
+                        }
+                    }
+                    None => {}
+                }
+            }
+        }
+    }
+
+    fn runner_woken(&mut self, engine: usize, serial: u64, hold: dayfly_github_sim::HoldId) {
+        let now = self.github_now();
+        let Some(id) = self.engines[engine].registration(serial) else { return };
+        let Some(heard) = self.sim.runner_hears(now, id, hold) else { return };
+        self.holds.remove(&hold);
+        self.runner_hears(engine, serial, id, heard);
+    }
+
+    /// A runner is told something.
+    fn runner_hears(&mut self, engine: usize, serial: u64, id: RunnerId, heard: Heard) {
+        let now = self.github_now();
+        match heard {
+            Heard::Job(job) => {
+                if self.sim.runner_accepts(now, id, job) {
+                    self.job_starts(engine, serial, id, job);
+                } else {
+                    self.runner_listens(engine, serial, id);
+                }
+            }
+            Heard::Cancelled(job) => {
+                let at = self.after(Duration::from_secs(3));
+                let end = dayfly_github_sim::Conclusion::Cancelled;
+                self.calendar.put(at, Happening::JobEnds(engine, serial, job, end));
+            }
+            Heard::Gone => {
+                let at = self.after(Duration::from_secs(1));
+                let words = "The runner registration has been deleted from the server.";
+                self.calendar.put(at, Happening::Exits(engine, serial, words));
+            }
+        }
+    }
+
+    /// A runner waits for what GitHub tells it.
+    pub(super) fn runner_listens(&mut self, engine: usize, serial: u64, id: RunnerId) {
+        let now = self.github_now();
+        match self.sim.runner_listens(now, id) {
+            Some(hold) => {
+                self.hold_runner(hold, engine, serial);
+                self.engines[engine].set_hold(serial, Some(hold));
+                if let Some(heard) = self.sim.runner_hears(now, id, hold) {
+                    self.holds.remove(&hold);
+                    self.runner_hears(engine, serial, id, heard);
+                }
+            }
+            None => self.runner_hears(engine, serial, id, Heard::Gone),
+        }
+    }
+
+    /// Sets a fault.
+    pub(crate) fn set_github_fault(&mut self, route: &str, count: u64, fault: &GithubFault) {
+        let ms = |duration: &Duration| duration.as_millis() as u64;
+        let status = |status: u16| Action::Status {
+            status,
+            retry_after: None,
+            body: None,
+            headers: BTreeMap::new(),
+        };
+        let (name, action) = match fault {
+            GithubFault::Status(401) => ("github-401", status(401)),
+            GithubFault::Status(code) => ("github-5xx", status(*code)),
+            GithubFault::Dropped => ("github-dropped", Action::ResetBefore),
+            GithubFault::AnswerLost => ("github-answer-lost", Action::ResetAfter),
+            GithubFault::Late(by) => ("github-late", Action::DelayAfter { ms: ms(by) }),
+            GithubFault::Overtaken(by) => ("github-overtaken", Action::DelayBefore { ms: ms(by) }),
+            GithubFault::Twice => ("github-twice", Action::Twice),
+            GithubFault::Empty => ("github-empty", Action::Empty200),
+            GithubFault::PrimaryLimit(wait) => {
+                ("github-primary-limit", Action::PrimaryLimit { reset_s: wait.as_secs() })
+            }
+            GithubFault::SecondaryLimit(wait) => (
+                "github-secondary-limit",
+                Action::SecondaryLimit { retry_after: Some(wait.as_secs()) },
+            ),
+            GithubFault::Conflict => ("github-conflict", Action::SessionConflict),
+            GithubFault::ZeroStatistics => ("github-wrong-statistics", Action::ZeroStatistics),
+            GithubFault::Stuck(by) => ("github-stuck-poll", Action::StuckPoll { ms: ms(by) }),
+            GithubFault::Lose(kind) => {
+                ("github-lost-entries", Action::LoseEntries { kinds: vec![kind.clone()] })
+            }
+            GithubFault::Poison => ("github-poison", Action::PoisonEntry),
+            GithubFault::Truncated => ("github-truncated", Action::Truncate { bytes: 20 }),
+        };
+        let spec =
+            FaultSpec { route: route.to_owned(), action, count: Some(count), skip: 0, probability: None };
+        self.sim.set_fault(spec);
+        self.count(name);
+    }
+
+    /// Nobody reaches GitHub for a while.
+    pub(crate) fn github_outage(&mut self, lasts: Duration, answers: bool) {
+        let action = if answers {
+            Action::Status { status: 503, retry_after: None, body: None, headers: BTreeMap::new() }
+        } else {
+            Action::ResetBefore
+        };
+        let spec =
+            FaultSpec { route: "*".to_owned(), action, count: None, skip: 0, probability: None };
+        let id = self.sim.set_fault(spec);
+        self.count("github-outage");
+        let at = self.after(lasts);
+        self.calendar.put(at, Happening::FaultEnds(vec![id]));
+    }
+
+    /// GitHub removes a registration.
+    pub(crate) fn lose_runner(&mut self, nth: usize, busy: bool) {
+        let tag = self.controller;
+        let fitting: Vec<_> = self
+            .sim
+            .every_runner()
+            .into_iter()
+            .filter(|runner| {
+                runner.job.is_some() == busy
+                    && RunnerName::new(&runner.name).is_ok_and(|name| name.is_of(tag))
+            })
+            .collect();
+        let Some(runner) = fitting.get(nth % fitting.len().max(1)) else { return };
+        let running = runner.job.filter(|job| {
+            self.sim.job(*job).is_some_and(|job| matches!(job.place, JobPlace::Running(_)))
+        });
+        if let Some(job) = running {
+            let known = RunnerName::new(&runner.name)
+                .ok()
+                .and_then(|name| self.disk.row(&name))
+                .is_some_and(dayfly_core::model::Runner::is_busy);
+            self.github.removed_busy.insert(runner.name.clone(), known);
+            self.jobs.excuse(job, "GitHub removed its runner");
+        }
+        self.count(if busy { "github-busy-runner-removed" } else { "github-runner-removed" });
+        let now = self.github_now();
+        let name = runner.name.clone();
+        self.note(format_args!("GitHub removes runner {name}"));
+        self.sim.lose_runner(now, runner.id);
+        self.settle_github();
+    }
+}

@@ -1,0 +1,218 @@
+//! The jobs: what each is, what became of it, and whose fault it was.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use dayfly_core::model::Sign;
+use dayfly_github_sim::{Conclusion, JobId, JobPlace, QueueSpec, RunId, RunnerId};
+
+use super::{Happening, State, disk::index_of};
+use crate::checks::Check;
+
+/// A runner's lock lasts ten minutes: it is renewed well before.
+const RENEWAL: Duration = Duration::from_secs(240);
+
+/// A job.
+#[derive(Debug, Clone)]
+pub(crate) struct JobRow {
+    pub(crate) id: JobId,
+    pub(crate) run: RunId,
+    pub(crate) pool: usize,
+    takes: Duration,
+    starts: u32,
+    pub(crate) excuse: Option<&'static str>,
+}
+
+impl JobRow {
+    /// How long it takes.
+    pub(crate) fn takes(&self) -> Duration {
+        self.takes
+    }
+}
+
+/// All jobs, in the order in which they were queued.
+#[derive(Default)]
+pub(crate) struct Jobs {
+    pub(crate) rows: Vec<JobRow>,
+    by_id: BTreeMap<JobId, usize>,
+    /// Jobs that began, for whoever wants to know whether anything moves.
+    pub(crate) started: u64,
+}
+
+impl Jobs {
+    fn put(&mut self, row: JobRow) {
+        self.by_id.insert(row.id, self.rows.len());
+        self.rows.push(row);
+    }
+
+    pub(crate) fn get(&self, id: JobId) -> Option<&JobRow> {
+        self.by_id.get(&id).and_then(|at| self.rows.get(*at))
+    }
+
+    /// Notes why a job may end badly, or late.
+    pub(crate) fn excuse(&mut self, id: JobId, why: &'static str) {
+        if let Some(row) = self.by_id.get(&id).and_then(|at| self.rows.get_mut(*at)) {
+            row.excuse.get_or_insert(why);
+        }
+    }
+}
+
+impl State {
+    /// Jobs for a pool are queued.
+    pub(crate) fn queue(&mut self, pool: usize, count: usize, takes: Duration) {
+        let now = self.github_now();
+        let spec = QueueSpec {
+            scope: "acme/app".to_owned(),
+            repo: None,
+            labels: vec!["self-hosted".to_owned(), format!("p{pool}")],
+            steps: Vec::new(),
+            count,
+            display_name: None,
+            event: None,
+            run_each: false,
+        };
+        match self.sim.enqueue(now, &spec) {
+            Ok(queued) => {
+                let Some(run) = queued.run_ids.first().copied() else { return };
+                for id in queued.job_ids {
+                    self.jobs.put(JobRow { id, run, pool, takes, starts: 0, excuse: None });
+                }
+            }
+            Err(what) => self.note(format_args!("jobs are refused: {what}")),
+        }
+        self.note(format_args!("{count} jobs of pool p{pool} are queued"));
+        self.settle_github();
+    }
+
+    /// A user runs the failed jobs of a job's run again.
+    pub(crate) fn rerun(&mut self, job: usize) {
+        let Some(row) = self.jobs.rows.get(job).cloned() else { return };
+        let now = self.github_now();
+        let again = self.sim.rerun_failed(now, row.run);
+        if !again.is_empty() {
+            self.count("user-rerun");
+        }
+        for id in again {
+            self.jobs.put(JobRow { id, starts: 0, excuse: None, ..row.clone() });
+        }
+        self.settle_github();
+    }
+
+    /// A user cancels a job.
+    pub(crate) fn cancel(&mut self, job: usize, force: bool) {
+        let Some(id) = self.jobs.rows.get(job).map(|row| row.id) else { return };
+        self.count("user-cancel");
+        self.jobs.excuse(id, "a user cancelled it");
+        let now = self.github_now();
+        self.sim.cancel(now, id, force);
+        self.settle_github();
+    }
+
+    /// GitHub calls a job over while its runner still works.
+    pub(crate) fn call_over(&mut self, job: usize) {
+        let Some(id) = self.jobs.rows.get(job).map(|row| row.id) else { return };
+        let running =
+            self.sim.job(id).is_some_and(|facts| matches!(facts.place, JobPlace::Running(_)));
+        if running {
+            self.count("github-called-over");
+            self.jobs.excuse(id, "GitHub called it over");
+            let now = self.github_now();
+            self.sim.call_over(now, id, Conclusion::Cancelled);
+            self.settle_github();
+        }
+    }
+
+    /// A runner begins a job.
+    pub(super) fn job_starts(&mut self, engine: usize, serial: u64, id: RunnerId, job: JobId) {
+        let Some(made) = self.engines[engine].get_mut(serial) else { return };
+        made.job = Some(job);
+        made.jobs += 1;
+        let (jobs, name) = (made.jobs, made.name.clone());
+        self.jobs.started += 1;
+        let starts = self.jobs.by_id.get(&job).and_then(|at| self.jobs.rows.get_mut(*at)).map(|row| {
+            row.starts += 1;
+            (row.starts, row.takes, row.pool)
+        });
+        let (starts, takes, pool) = starts.unwrap_or((1, Duration::from_secs(1), 0));
+        self.note(format_args!("{name} ({serial}) begins job {job}"));
+        self.look(Check::StartsOnce, starts == 1, || format!("job {job} starts {starts} times"));
+        self.look(Check::OneJob, jobs == 1, || {
+            format!("instance {name} ({serial}) begins its job number {jobs}")
+        });
+        self.look(Check::OursOnly, index_of(name.pool_str()) == Some(pool), || {
+            format!("job {job} of pool p{pool} runs on {name}")
+        });
+        self.engines[engine].say(&name, Sign::JobStarted);
+        let ends = self.after(takes);
+        self.calendar.put(ends, Happening::JobEnds(engine, serial, job, Conclusion::Success));
+        if takes > RENEWAL {
+            let renews = self.after(RENEWAL);
+            self.calendar.put(renews, Happening::Renews(engine, serial, job));
+        }
+        self.runner_listens(engine, serial, id);
+    }
+
+    pub(super) fn job_renews(&mut self, engine: usize, serial: u64, job: JobId) {
+        let Some(made) = self.engines[engine].get(serial) else { return };
+        let (Some(id), true) = (made.registration, made.job == Some(job) && made.lives()) else { return };
+        let now = self.github_now();
+        self.sim.runner_renews(now, id);
+        let at = self.after(RENEWAL);
+        self.calendar.put(at, Happening::Renews(engine, serial, job));
+    }
+
+    pub(super) fn job_ends(&mut self, engine: usize, serial: u64, job: JobId, end: Conclusion) {
+        let Some(made) = self.engines[engine].get_mut(serial) else { return };
+        let (Some(id), true) = (made.registration, made.job == Some(job) && made.lives()) else { return };
+        made.job = None;
+        let (name, hold) = (made.name.clone(), made.hold.take());
+        if let Some(hold) = hold {
+            self.abandon(hold);
+        }
+        let now = self.github_now();
+        self.sim.runner_completes(now, id, end);
+        self.note(format_args!("{name} ({serial}) ends job {job}: {}", end.result()));
+        self.engines[engine].say(&name, Sign::JobCompleted);
+        let at = self.after(Duration::from_millis(400));
+        self.calendar.put(at, Happening::Exits(engine, serial, "its job is done"));
+        self.settle_github();
+    }
+
+    /// Whether every job that a pool takes is over.
+    pub(crate) fn open_jobs(&self) -> usize {
+        let open = |row: &&JobRow| {
+            self.sim.job(row.id).is_some_and(|job| !matches!(job.place, JobPlace::Over(_)))
+        };
+        self.jobs.rows.iter().filter(open).count()
+    }
+
+    /// How every job ended, at the end of the simulation.
+    pub(crate) fn check_jobs(&mut self) {
+        let rows = std::mem::take(&mut self.jobs.rows);
+        for (number, row) in rows.iter().enumerate() {
+            let Some(facts) = self.sim.job(row.id) else { continue };
+            let missed = facts.rounds >= self.sim.options().reassign_rounds
+                && facts.started_at.is_none();
+            match facts.place {
+                JobPlace::Over(Conclusion::Success) => {
+                    self.look(Check::EndsForCause, true, String::new);
+                }
+                JobPlace::Over(end) => {
+                    let excuse = row.excuse.or_else(|| {
+                        (missed && self.faults.values().sum::<u64>() > 0)
+                            .then_some("three assignments were missed among faults")
+                    });
+                    if let Some(why) = excuse {
+                        self.checks.excuse(why);
+                    }
+                    self.look(Check::EndsForCause, excuse.is_some(), || {
+                        format!("job {number} ({}) ended as {}: {facts:?}", row.id, end.result())
+                    });
+                }
+                _ => self.look(Check::StartsInTime, false, || {
+                    format!("job {number} ({}) of pool p{} is not over: {facts:?}", row.id, row.pool)
+                }),
+            }
+        }
+        self.jobs.rows = rows;
+    }
+}

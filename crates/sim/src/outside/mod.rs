@@ -1,0 +1,294 @@
+//! The world outside the daemon: GitHub, the engines, the disk, the users, and time. One lock holds it all; every port of
+//! the daemon is a thin way in.
+//!
+//! Nothing here is drawn at random, nothing waits, and nothing is done for a daemon that is dead: a crash is a moment after
+//! which its ports do nothing.
+
+mod calendar;
+mod disk;
+mod ending;
+mod engine;
+mod github;
+mod jobs;
+mod machine;
+mod transport;
+mod users;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use dayfly_core::{
+    model::{ControllerId, Event},
+    ports::{EventSink, Ids},
+};
+use dayfly_github_sim::{HoldId, ScopeId, Sim};
+use jiff::{SignedDuration, Timestamp};
+use tokio::{sync::Notify, time::Instant};
+
+pub(crate) use calendar::Happening;
+use calendar::Calendar;
+pub(crate) use disk::DiskStore;
+use disk::Disk;
+pub(crate) use engine::EnginePort;
+use github::Github;
+pub(crate) use github::{ADDRESS, TOKEN};
+use jobs::Jobs;
+use machine::Machine;
+pub(crate) use transport::SimTransport;
+
+use crate::{checks::Check, checks::Checks, log::Log, scenario::Scenario};
+
+/// The world outside, and the bells that tell the driver of it.
+pub(crate) struct Outside {
+    state: Mutex<State>,
+    /// Something is due earlier than was thought, or the daemon died.
+    pub(crate) bell: Notify,
+}
+
+/// A life of the daemon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Life(pub(crate) u64);
+
+/// All of it.
+pub(crate) struct State {
+    pub(crate) scenario: Arc<Scenario>,
+    started: Instant,
+    pub(crate) sim: Sim,
+    pub(crate) scope: ScopeId,
+    pub(crate) controller: ControllerId,
+    pub(crate) github: Github,
+    pub(crate) engines: Vec<Machine>,
+    pub(crate) disk: Disk,
+    pub(crate) jobs: Jobs,
+    pub(crate) calendar: Calendar,
+    holds: BTreeMap<HoldId, Holder>,
+    pub(crate) log: Log,
+    pub(crate) checks: Checks,
+    pub(crate) faults: BTreeMap<&'static str, u64>,
+    /// The life that may act.
+    alive: Option<Life>,
+    lives: u64,
+    /// Points passed until the next crash.
+    crash_in: Option<u64>,
+    latencies: fastrand::Rng,
+    /// Until when the driver sleeps.
+    pub(crate) armed: Option<Instant>,
+    /// When the last fault struck, or ended.
+    pub(crate) last_fault: Duration,
+}
+
+/// Who waits for a held request.
+enum Holder {
+    /// A call of the daemon.
+    Call(tokio::sync::oneshot::Sender<dayfly_github_sim::Answer>),
+    /// A runner: engine and serial number of its instance.
+    Runner(usize, u64),
+}
+
+/// GitHub's time at the start.
+const EPOCH_S: i64 = 1_767_225_600;
+
+impl Outside {
+    pub(crate) fn new(state: State) -> Arc<Self> {
+        Arc::new(Self { state: Mutex::new(state), bell: Notify::new() })
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The world, if this life may still act on it.
+    fn alive(&self, life: Life) -> Option<MutexGuard<'_, State>> {
+        let state = self.lock();
+        (state.alive == Some(life)).then_some(state)
+    }
+
+    /// Wakes the driver where something is due earlier than it thinks.
+    fn ring(&self, state: &mut State) {
+        let next = state.next();
+        if let Some(at) = next
+            && state.armed.is_none_or(|armed| at < armed)
+        {
+            state.armed = next;
+            self.bell.notify_one();
+        }
+    }
+
+    /// Passes a point at which the daemon may die. `true`: it did.
+    fn dies(&self, state: &mut State, what: &str) -> bool {
+        let dies = match &mut state.crash_in {
+            Some(0) => true,
+            Some(left) => {
+                *left -= 1;
+                false
+            }
+            None => false,
+        };
+        if dies {
+            state.crash_in = None;
+            state.alive = None;
+            state.count("crash");
+            let now = state.now();
+            state.log.note(now, format_args!("the daemon dies: {what}"));
+            self.bell.notify_one();
+        }
+        dies
+    }
+}
+
+impl State {
+    pub(crate) fn new(scenario: &Arc<Scenario>, keep_log: bool) -> Result<Self, String> {
+        let controller = ControllerId(uuid::Uuid::from_u128(
+            u128::from(scenario.seed) << 64 | 0x5eed_5eed_5eed_5eed,
+        ));
+        let (sim, scope) = github::prepare(scenario)?;
+        let engines =
+            scenario.engines.iter().enumerate().map(|(at, plan)| Machine::new(at, plan.clone()));
+        Ok(Self {
+            started: Instant::now(),
+            sim,
+            scope,
+            controller,
+            github: Github::default(),
+            engines: engines.collect(),
+            disk: Disk::new(controller)?,
+            jobs: Jobs::default(),
+            calendar: Calendar::default(),
+            holds: BTreeMap::new(),
+            log: Log::new(keep_log),
+            checks: Checks::default(),
+            faults: BTreeMap::new(),
+            alive: None,
+            lives: 0,
+            crash_in: None,
+            latencies: fastrand::Rng::with_seed(scenario.seed ^ 0x6c61_7465_6e63_7900),
+            armed: None,
+            last_fault: Duration::ZERO,
+            scenario: Arc::clone(scenario),
+        })
+    }
+
+    /// Time since the start.
+    pub(crate) fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// GitHub's time.
+    pub(crate) fn github_now(&self) -> Timestamp {
+        timestamp(self.now())
+    }
+
+    /// The earliest that something happens outside by itself.
+    pub(crate) fn next(&self) -> Option<Instant> {
+        let github = self.sim.next_deadline().map(|at| {
+            let since = at.duration_since(timestamp(Duration::ZERO));
+            Duration::try_from(since).unwrap_or(Duration::ZERO)
+        });
+        let own = self.calendar.next();
+        let next = match (github, own) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+        next.and_then(|at| self.started.checked_add(at))
+    }
+
+    /// A new life of the daemon begins; `Err` while another one has the store.
+    pub(crate) fn begin_life(&mut self) -> Life {
+        self.lives += 1;
+        let life = Life(self.lives);
+        self.alive = Some(life);
+        let now = self.now();
+        self.github.life_begins(life, now);
+        life
+    }
+
+    pub(crate) fn is_alive(&self, life: Life) -> bool {
+        self.alive == Some(life)
+    }
+
+    pub(crate) fn end_life(&mut self) {
+        self.alive = None;
+        self.crash_in = None;
+    }
+
+    pub(crate) fn arm_crash(&mut self, points: u64) {
+        self.crash_in = Some(points);
+    }
+
+    pub(crate) fn disarm_crash(&mut self) {
+        self.crash_in = None;
+    }
+
+    /// Counts a fault that struck.
+    pub(crate) fn count(&mut self, fault: &'static str) {
+        *self.faults.entry(fault).or_default() += 1;
+        self.last_fault = self.now();
+    }
+
+    pub(crate) fn note(&mut self, what: std::fmt::Arguments<'_>) {
+        let now = self.now();
+        self.log.note(now, what);
+    }
+
+    pub(crate) fn look(&mut self, check: Check, kept: bool, what: impl FnOnce() -> String) {
+        let now = self.now();
+        let before = self.checks.violations.len();
+        self.checks.look(check, now, kept, what);
+        if let Some(violation) = self.checks.violations.get(before) {
+            let line = violation.to_string();
+            self.log.note(now, format_args!("VIOLATION {line}"));
+        }
+    }
+
+    /// How long a call takes: to the next tick at least, at most the scenario's latency.
+    fn latency(&mut self) -> Duration {
+        let tick = self.tick();
+        let steps = (self.scenario.latency.as_millis() as u64 / tick).max(1);
+        Duration::from_millis(self.latencies.u64(1..=steps) * tick)
+    }
+
+    fn tick(&self) -> u64 {
+        (self.scenario.tick.as_millis() as u64).max(1)
+    }
+
+    /// From now until `wait` from now, at a tick.
+    pub(crate) fn after(&self, wait: Duration) -> Duration {
+        let tick = self.tick();
+        let at = (self.now() + wait).as_millis() as u64;
+        Duration::from_millis(at.div_ceil(tick) * tick)
+    }
+}
+
+/// GitHub's time, so long after the start.
+pub(crate) fn timestamp(since_start: Duration) -> Timestamp {
+    let since_start = SignedDuration::try_from(since_start).unwrap_or(SignedDuration::MAX);
+    Timestamp::from_second(EPOCH_S)
+        .and_then(|epoch| epoch.checked_add(since_start))
+        .unwrap_or(Timestamp::MAX)
+}
+
+/// New names, from the seed and the life: no two lives give the same.
+pub(crate) struct SeededIds(pub(crate) fastrand::Rng);
+
+impl Ids for SeededIds {
+    fn suffix(&mut self) -> dayfly_core::model::Suffix {
+        dayfly_core::model::Suffix::from_bits(self.0.u64(..))
+    }
+}
+
+/// The daemon's own event log, as part of the simulation's.
+pub(crate) struct Events {
+    pub(crate) outside: Arc<Outside>,
+    pub(crate) life: Life,
+}
+
+impl EventSink for Events {
+    fn emit(&self, event: &Event) {
+        if let Some(mut state) = self.outside.alive(self.life) {
+            state.note(format_args!("  daemon: {:?}", event.kind));
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! What the scenario makes happen outside the daemon, and what happens there by itself.
+
+use std::time::Duration;
+
+use dayfly_core::{
+    model::{Exit, RunnerName},
+    ports::InstanceEvent,
+};
+use dayfly_github_sim::{RunnerRefused, SetFacts};
+
+use super::{Happening, State, disk::index_of, machine::MadeState};
+use crate::{
+    checks::Check,
+    scenario::What,
+};
+
+impl State {
+    /// Lets everything happen that is due.
+    pub(crate) fn advance(&mut self) {
+        self.settle_github();
+        while let Some(what) = self.calendar.take_due(self.now()) {
+            self.happens(what);
+            self.settle_github();
+        }
+    }
+
+    fn happens(&mut self, what: Happening) {
+        match what {
+            Happening::Booted(engine, serial) => {
+                let Some(made) = self.engines[engine].get_mut(serial) else { return };
+                if made.state == MadeState::Booting {
+                    made.state = MadeState::Running;
+                    let name = made.name.clone();
+                    self.engines[engine].tell(InstanceEvent::Ready(name));
+                }
+            }
+            Happening::Connects(engine, serial) => self.runner_connects(engine, serial),
+            Happening::Renews(engine, serial, job) => self.job_renews(engine, serial, job),
+            Happening::JobEnds(engine, serial, job, end) => self.job_ends(engine, serial, job, end),
+            Happening::Exits(engine, serial, words) => {
+                self.process_ends(engine, serial, words, true);
+            }
+            Happening::CreatedLate(engine, name) => {
+                self.engines[engine].pending.remove(&name);
+                if self.engines[engine].named(&name).is_none() {
+                    self.make(engine, &name, None, true);
+                }
+            }
+            Happening::EngineBack(engine) => {
+                self.engines[engine].away = self.engines[engine].away.saturating_sub(1);
+                self.note(format_args!("engine e{engine} is back"));
+                self.last_fault = self.now();
+            }
+            Happening::DiskHasRoom => {
+                self.disk.full = self.disk.full.saturating_sub(1);
+                self.last_fault = self.now();
+            }
+            Happening::DiskIsFast => {
+                self.disk.sync = Duration::ZERO;
+                self.last_fault = self.now();
+            }
+            Happening::FaultEnds(ids) => {
+                for id in ids {
+                    self.sim.clear_fault(id);
+                }
+                self.note(format_args!("GitHub is back"));
+                self.last_fault = self.now();
+            }
+        }
+    }
+
+    fn runner_connects(&mut self, engine: usize, serial: u64) {
+        let Some(made) = self.engines[engine].get(serial).filter(|made| made.lives()) else { return };
+        let (Some(id), name) = (made.registration, made.name.clone()) else { return };
+        let now = self.github_now();
+        match self.sim.runner_connect(now, id) {
+            Ok(()) => {
+                self.note(format_args!("{name} ({serial}) connects"));
+                self.engines[engine].say(&name, dayfly_core::model::Sign::Listening);
+                self.runner_listens(engine, serial, id);
+            }
+            Err(refused) => {
+                let words = match refused {
+                    RunnerRefused::Gone => "The runner no longer exists on the server.",
+                    RunnerRefused::Stale => "Failed to get a token: the configuration has expired.",
+                    RunnerRefused::Conflict => "A session for this runner already exists.",
+                };
+                self.note(format_args!("{name} ({serial}) is refused: {refused:?}"));
+                let at = self.after(Duration::from_secs(1));
+                self.calendar.put(at, Happening::Exits(engine, serial, words));
+            }
+        }
+    }
+
+    /// An instance's process ends: nobody renews its job's lock any more.
+    pub(super) fn process_ends(&mut self, engine: usize, serial: u64, words: &str, tell: bool) {
+        let Some(made) = self.engines[engine].get_mut(serial).filter(|made| made.lives()) else {
+            return;
+        };
+        let mut last_output = Vec::new();
+        if made.jobs > 0 {
+            last_output.push("2026-01-01 00:00:00Z: Running job: build".to_owned());
+        }
+        last_output.push(words.to_owned());
+        let exit = Exit { code: Some(0), out_of_memory: false, error: None, last_output };
+        made.state = MadeState::Ended(exit.clone());
+        let (name, hold) = (made.name.clone(), made.hold.take());
+        if let Some(hold) = hold {
+            self.abandon(hold);
+        }
+        if tell {
+            self.engines[engine].tell(InstanceEvent::Ended(name, exit));
+        }
+    }
+
+    /// Something of the scenario happens. Returns whether it is one that the driver itself has to do.
+    pub(crate) fn strike(&mut self, what: &What) -> bool {
+        self.note(format_args!("{what:?}"));
+        match what {
+            What::Jobs { pool, count, takes } => self.queue(*pool, *count, *takes),
+            What::Cancel { job, force } => self.cancel(*job, *force),
+            What::Rerun { job } => self.rerun(*job),
+            What::CallOver { job } => self.call_over(*job),
+            What::Github { route, count, fault } => self.set_github_fault(route, *count, fault),
+            What::Outage { lasts, answers } => self.github_outage(*lasts, *answers),
+            What::LoseSet { pool } => {
+                if let Some(set) = self.set_of(*pool) {
+                    self.count("github-set-lost");
+                    let now = self.github_now();
+                    self.sim.lose_set(now, set.id);
+                }
+            }
+            What::LoseSession { pool, evicted } => {
+                if let Some(set) = self.set_of(*pool) {
+                    self.count("github-session-lost");
+                    let now = self.github_now();
+                    self.sim.lose_session(now, set.id, *evicted);
+                }
+            }
+            What::LoseRunner { nth, busy } => self.lose_runner(*nth, *busy),
+            What::LoseTokens => {
+                self.count("github-tokens-revoked");
+                self.sim.lose_tokens();
+            }
+            What::Engine { engine, call, count, fault } => {
+                self.engines[*engine].fault(*call, *fault, *count);
+            }
+            What::EngineAway { engine, lasts } => {
+                self.count("engine-away");
+                self.engines[*engine].away += 1;
+                self.engines[*engine].break_watch();
+                let at = self.after(*lasts);
+                self.calendar.put(at, Happening::EngineBack(*engine));
+            }
+            What::Wipe { engine } => self.wipe(*engine),
+            What::Kill { nth } => self.kill(*nth),
+            What::WatchBreaks { engine } => {
+                self.count("engine-watch-breaks");
+                self.engines[*engine].break_watch();
+            }
+            What::EventsLost { engine, count } => {
+                self.count("engine-events-lost");
+                self.engines[*engine].events_lost += count;
+            }
+            What::DiskFull { lasts } => {
+                self.disk.full += 1;
+                let at = self.after(*lasts);
+                self.calendar.put(at, Happening::DiskHasRoom);
+            }
+            What::DiskSlow { sync, lasts } => {
+                self.count("disk-slow");
+                self.disk.sync = *sync;
+                let at = self.after(*lasts);
+                self.calendar.put(at, Happening::DiskIsFast);
+            }
+            What::Crash { .. }
+            | What::Restart { .. }
+            | What::Second
+            | What::Drain { .. }
+            | What::Undrain { .. }
+            | What::Remove { .. }
+            | What::DeletePool { .. } => return true,
+        }
+        self.settle_github();
+        false
+    }
+
+    fn set_of(&self, pool: usize) -> Option<SetFacts> {
+        let name = format!("p{pool}");
+        self.sim.every_set().into_iter().find(|set| set.name == name)
+    }
+
+    fn wipe(&mut self, engine: usize) {
+        self.count("engine-wiped");
+        for serial in self.engines[engine].serials() {
+            if let Some(job) = self.engines[engine].get(serial).and_then(|made| made.job) {
+                self.jobs.excuse(job, "its instance died");
+            }
+            self.process_ends(engine, serial, "the host restarts", false);
+            self.engines[engine].remove(serial);
+        }
+        self.engines[engine].break_watch();
+    }
+
+    fn kill(&mut self, nth: usize) {
+        let living: Vec<(usize, u64)> = self
+            .engines
+            .iter()
+            .flat_map(|machine| {
+                machine
+                    .serials()
+                    .into_iter()
+                    .filter(|serial| machine.get(*serial).is_some_and(super::machine::Made::lives))
+                    .map(|serial| (machine.index, serial))
+            })
+            .collect();
+        let Some((engine, serial)) = living.get(nth % living.len().max(1)).copied() else { return };
+        self.count("engine-instance-dies");
+        if let Some(job) = self.engines[engine].get(serial).and_then(|made| made.job) {
+            self.jobs.excuse(job, "its instance died");
+        }
+        self.process_ends(engine, serial, "Killed", true);
+    }
+
+    /// Before an instance is made: `max` is not passed by it.
+    pub(super) fn check_max(&mut self, runner: &RunnerName) {
+        let Some(index) = index_of(runner.pool_str()) else { return };
+        let Some(max) = self.scenario.pools.get(index).map(|pool| pool.max) else { return };
+        let living = self
+            .engines
+            .iter()
+            .flat_map(|machine| machine.iter())
+            .filter(|made| made.lives() && !made.beyond && made.name.pool_str() == runner.pool_str())
+            .count();
+        self.look(Check::Max, living < max as usize, || {
+            format!("pool p{index} has {living} instances of max {max}, and {runner} is made")
+        });
+    }
+
+    /// Before an instance is destroyed: its runner has no job, or somebody who may said that it goes all the same.
+    pub(super) fn check_destroy(&mut self, engine: usize, serial: u64) {
+        let Some(made) = self.engines[engine].get(serial) else { return };
+        let Some(job) = made.job.filter(|_| made.lives()) else {
+            return self.look(Check::Busy, true, String::new);
+        };
+        let name = made.name.clone();
+        let at_github = self.sim.job(job).map(|facts| facts.place);
+        let row = self.disk.row(&name);
+        let by_user = row.is_some_and(|row| {
+            row.retiring
+                .as_ref()
+                .is_some_and(|why| why.even_busy || why.reason.overrides_busy())
+        });
+        let known = row.is_some_and(|row| row.had_job);
+        let gone = self.sim.runner_named(self.scope, name.as_str()).is_none();
+        let excuse = if by_user {
+            Some("a user removed the busy runner")
+        } else if gone && matches!(at_github, Some(dayfly_github_sim::JobPlace::Over(_))) {
+            Some("its job was over at GitHub")
+        } else if gone && !known {
+            Some("GitHub had removed it, and nobody had told that it was busy")
+        } else {
+            None
+        };
+        if let Some(why) = excuse {
+            self.checks.excuse(why);
+            self.jobs.excuse(job, why);
+        }
+        self.look(Check::Busy, excuse.is_some(), || {
+            format!("{name} ({serial}) is destroyed while it runs job {job}: {at_github:?}")
+        });
+    }
+
+    /// Refused creates: a pool whose creation fails asks seldom.
+    pub(super) fn create_failed(&mut self, _runner: &RunnerName) {
+        self.count("engine-full");
+    }
+}

@@ -1,0 +1,316 @@
+//! What happens in one simulation, told in full: the pools, the engines, and every fault with its time. Data only.
+//!
+//! A scenario is made from a seed, or read from a script. Nothing is drawn at random while it runs but latencies, which come
+//! from its seed, so that a fault can be taken out without changing when the others strike.
+
+use std::time::Duration;
+
+/// One simulation.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scenario {
+    /// Of names, ids and latencies.
+    pub seed: u64,
+    /// Pools; `p0`, `p1`, … in the script.
+    pub pools: Vec<PoolPlan>,
+    /// Engines; `e0`, `e1`, … in the script.
+    pub engines: Vec<EnginePlan>,
+    /// GitHub.
+    pub github: GithubPlan,
+    /// Everything that takes time outside ends at a multiple of this.
+    pub tick: Duration,
+    /// The longest that an ordinary call takes.
+    pub latency: Duration,
+    /// In order of their time.
+    pub items: Vec<Item>,
+}
+
+/// A pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolPlan {
+    /// The index of its engine.
+    pub engine: usize,
+    /// Instances at most.
+    pub max: u32,
+    /// Idle runners beside the busy ones.
+    pub min_idle: u32,
+    /// Instances kept booted.
+    pub warm: u32,
+}
+
+/// An engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EnginePlan {
+    /// From the create call's end to ready.
+    pub boot: Duration,
+    /// Create calls at once.
+    pub creates: u32,
+    /// Instances that it has room for.
+    pub room: u32,
+    /// Whether it says of itself that it boots fast.
+    pub fast: bool,
+}
+
+/// GitHub's durations and mode.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GithubPlan {
+    /// Jobs are acquired by us, as on GHES.
+    pub acquire: bool,
+    /// Idle runners are removed after this.
+    pub idle_removal: Option<Duration>,
+    /// A configuration is stale after this.
+    pub jit_life: Duration,
+    /// Life of the service's token.
+    pub admin_life: Duration,
+    /// Life of a queue's token.
+    pub queue_life: Duration,
+}
+
+/// Something that happens.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Item {
+    /// When, after the start.
+    pub at: Duration,
+    /// What.
+    pub what: What,
+}
+
+/// What happens.
+#[derive(Debug, Clone, PartialEq)]
+pub enum What {
+    /// Jobs for a pool are queued.
+    Jobs {
+        /// The pool.
+        pool: usize,
+        /// How many, in one run.
+        count: usize,
+        /// How long each takes.
+        takes: Duration,
+    },
+    /// A user cancels the job with this number (jobs are numbered as they are queued, from 0).
+    Cancel {
+        /// Which.
+        job: usize,
+        /// Without asking its runner.
+        force: bool,
+    },
+    /// A user runs the failed jobs of that job's run again.
+    Rerun {
+        /// Which.
+        job: usize,
+    },
+    /// GitHub calls a job over while its runner still works (F7).
+    CallOver {
+        /// Which.
+        job: usize,
+    },
+    /// Calls on GitHub go wrong.
+    Github {
+        /// The route's name, a family (`sessions.*`) or `*`.
+        route: String,
+        /// How many calls.
+        count: u64,
+        /// How.
+        fault: GithubFault,
+    },
+    /// Nobody reaches GitHub.
+    Outage {
+        /// For how long.
+        lasts: Duration,
+        /// 503, rather than no connection.
+        answers: bool,
+    },
+    /// A pool's scale set vanishes (F2).
+    LoseSet {
+        /// The pool.
+        pool: usize,
+    },
+    /// A pool's session is gone: expired, or evicted (F3).
+    LoseSession {
+        /// The pool.
+        pool: usize,
+        /// The broker lost it.
+        evicted: bool,
+    },
+    /// GitHub removes a registration.
+    LoseRunner {
+        /// Which of those that fit, counted round.
+        nth: usize,
+        /// One with a job.
+        busy: bool,
+    },
+    /// All service and queue tokens are revoked.
+    LoseTokens,
+    /// Calls on an engine go wrong.
+    Engine {
+        /// The engine.
+        engine: usize,
+        /// Which calls.
+        call: EngineCall,
+        /// How many.
+        count: u32,
+        /// How.
+        fault: EngineFault,
+    },
+    /// An engine can't be reached; its instances live on.
+    EngineAway {
+        /// The engine.
+        engine: usize,
+        /// For how long.
+        lasts: Duration,
+    },
+    /// The engine's host restarts: all its instances are gone.
+    Wipe {
+        /// The engine.
+        engine: usize,
+    },
+    /// An instance's process dies.
+    Kill {
+        /// Which of the living ones, counted round.
+        nth: usize,
+    },
+    /// An engine's event stream breaks.
+    WatchBreaks {
+        /// The engine.
+        engine: usize,
+    },
+    /// An engine's next events reach nobody.
+    EventsLost {
+        /// The engine.
+        engine: usize,
+        /// How many.
+        count: u32,
+    },
+    /// The disk is full.
+    DiskFull {
+        /// For how long.
+        lasts: Duration,
+    },
+    /// The disk is slow.
+    DiskSlow {
+        /// How long a sync takes.
+        sync: Duration,
+        /// For how long.
+        lasts: Duration,
+    },
+    /// The daemon dies at a point from now on: before or after an effect or a commit.
+    Crash {
+        /// How many points later.
+        points: u64,
+        /// How long it stays away.
+        down: Duration,
+        /// How far the host's clock is off afterwards, in seconds.
+        jump_s: i64,
+    },
+    /// The daemon is asked to end, and started again.
+    Restart {
+        /// How long it stays away.
+        down: Duration,
+    },
+    /// A second daemon is started on the store.
+    Second,
+    /// A user drains a pool.
+    Drain {
+        /// The pool.
+        pool: usize,
+    },
+    /// A user takes that back.
+    Undrain {
+        /// The pool.
+        pool: usize,
+    },
+    /// A user removes a runner.
+    Remove {
+        /// Which row, counted round.
+        nth: usize,
+        /// Even if it is busy.
+        even_busy: bool,
+    },
+    /// A user deletes a pool.
+    DeletePool {
+        /// The pool.
+        pool: usize,
+    },
+}
+
+/// How a call on GitHub goes wrong.
+#[derive(Debug, Clone, PartialEq)]
+pub enum GithubFault {
+    /// An error status.
+    Status(u16),
+    /// Dropped before it was executed.
+    Dropped,
+    /// Executed, and the answer lost.
+    AnswerLost,
+    /// Executed at once, answered late.
+    Late(Duration),
+    /// Executed late: others overtake it.
+    Overtaken(Duration),
+    /// Executed twice.
+    Twice,
+    /// 200 with an empty body.
+    Empty,
+    /// Refused by the primary limit until then.
+    PrimaryLimit(Duration),
+    /// Refused by the secondary limit.
+    SecondaryLimit(Duration),
+    /// A session of someone else.
+    Conflict,
+    /// Statistics of zeros.
+    ZeroStatistics,
+    /// A poll that hears nothing.
+    Stuck(Duration),
+    /// A message without its entries of this type.
+    Lose(String),
+    /// A message with an entry that is none.
+    Poison,
+    /// Half an answer.
+    Truncated,
+}
+
+/// A call on an engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum EngineCall {
+    /// Make.
+    Create,
+    /// Look up.
+    Inspect,
+    /// Hand over.
+    HandOver,
+    /// Destroy.
+    Destroy,
+    /// List.
+    List,
+}
+
+/// How a call on an engine goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EngineFault {
+    /// Refused for want of room.
+    NoCapacity,
+    /// Refused by a quota.
+    Quota,
+    /// Refused for want of the image.
+    ImageMissing,
+    /// Refused, for now.
+    Transient,
+    /// Never answered, and nothing done.
+    Hangs,
+    /// Never answered, and done.
+    HangsDone,
+    /// Done, and the answer lost.
+    AnswerLost,
+    /// Answered "perhaps", and done much later.
+    Later(Duration),
+    /// Done twice.
+    Twice,
+    /// Answered slowly.
+    Slow(Duration),
+    /// The instance never boots.
+    NeverBoots,
+    /// The instance boots after this.
+    BootsAfter(Duration),
+    /// A list of how it was half a minute ago.
+    Stale,
+    /// A list with some left out.
+    Partial,
+}
