@@ -22,7 +22,7 @@ const APP_PUBLIC_KEY: &str = include_str!("keys/app-public.pem");
 pub(crate) type Permissions = BTreeMap<String, String>;
 
 /// A credential to create, as the control API takes it.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
 pub enum CredentialSpec {
     /// A personal access token.
@@ -56,7 +56,7 @@ pub enum CredentialSpec {
 }
 
 /// What was created, once with its secret.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Clone, Serialize)]
 pub struct CreatedCredential {
     /// Names the credential in the journal.
     pub id: CredentialId,
@@ -75,6 +75,21 @@ pub struct CreatedCredential {
     /// Of an App: installation id by owner.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub installations: BTreeMap<String, i64>,
+}
+
+impl std::fmt::Debug for CredentialSpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Pat { .. } => "CredentialSpec::Pat",
+            Self::App { .. } => "CredentialSpec::App",
+        })
+    }
+}
+
+impl std::fmt::Debug for CreatedCredential {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CreatedCredential").field("id", &self.id).finish_non_exhaustive()
+    }
 }
 
 pub(crate) struct Pat {

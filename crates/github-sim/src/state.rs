@@ -21,7 +21,7 @@ impl Sim {
                 "waiting": waiting,
                 "assigned": assigned,
                 // Handed to a runner, accepted or not.
-                "running": self.jobs.len() - waiting - assigned - over,
+                "running": self.jobs.len().saturating_sub(waiting + assigned + over),
                 "success": ended(Conclusion::Success),
                 "failure": ended(Conclusion::Failure),
                 "cancelled": ended(Conclusion::Cancelled),

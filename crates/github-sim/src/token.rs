@@ -30,7 +30,7 @@ pub(crate) enum Grant {
 }
 
 /// The tokens in force.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Tokens {
     by_text: BTreeMap<String, (Grant, Timestamp)>,
     by_expiry: BTreeSet<(Timestamp, String)>,

@@ -102,6 +102,10 @@ async fn next_message(
 async fn whole_life(scope: &str, assignment: &str) {
     let world = World::new(scope, assignment).await;
     let client = world.client(scope);
+    serve_one(world, client, scope, assignment).await;
+}
+
+async fn serve_one(world: World, client: Client, scope: &str, assignment: &str) {
     let group =
         client.get_runner_group_by_name("Default").await.unwrap().expect("the default group");
     let spec = RunnerScaleSetSpec::new("pool").runner_group_id(group.id).labels(["linux", "small"]);
@@ -174,6 +178,19 @@ async fn a_job_of_an_organisation_given_by_github() {
 #[tokio::test]
 async fn a_job_of_a_repository_given_by_github() {
     whole_life("acme/app", "auto").await;
+}
+
+#[tokio::test]
+async fn a_job_served_by_a_github_app() {
+    let world = World::new("acme", "auto").await;
+    let app =
+        world.control("credentials", json!({ "type": "app", "installations": ["acme"] })).await;
+    let (id, key) = (app["client_id"].as_str().unwrap(), app["private_key"].as_str().unwrap());
+    let credentials =
+        Credentials::github_app(id, app["installations"]["acme"].as_i64().unwrap(), key).unwrap();
+    let url = format!("{}/acme", world.server.url());
+    let client = Client::builder(url, credentials).allow_http(true).build().unwrap();
+    serve_one(world, client, "acme", "auto").await;
 }
 
 #[tokio::test]
