@@ -17,7 +17,7 @@ struct Walk {
 
 impl Walk {
     fn new(seed: u64) -> Self {
-        let mut driver = if seed % 2 == 0 { Driver::new() } else { Driver::acquiring() };
+        let mut driver = if seed.is_multiple_of(2) { Driver::new() } else { Driver::acquiring() };
         driver.control(
             "options",
             json!({ "core_limit": 1_000_000, "idle_removal_ms": 150_000, "batch": 3, "admin_token_ttl_ms": 864_000_000 }),
@@ -149,7 +149,7 @@ impl Walk {
                 }
             }
             10 if self.rng.u8(..4) == 0 => {
-                drop(self.driver.control(&format!("sets/{set}/evict"), Value::Null))
+                drop(self.driver.control(&format!("sets/{set}/evict"), Value::Null));
             }
             11 if !self.runners.is_empty() => {
                 let (runner, _) = self.runners.swap_remove(0);
