@@ -1,6 +1,7 @@
 //! Where the store's blocking calls run.
 
 use dayfly_core::ports::{Batch, Store, StoreError};
+use tokio::time::sleep;
 
 use crate::{ports::StoreDriver, tasks::Tasks};
 
@@ -32,6 +33,12 @@ impl Committer {
         let (store, tried) = match self.driver {
             StoreDriver::Inline => {
                 let result = store.commit(&batch);
+                (store, (batch, result))
+            }
+            StoreDriver::Paced(takes) => {
+                sleep(takes / 2).await;
+                let result = store.commit(&batch);
+                sleep(takes / 2).await;
                 (store, (batch, result))
             }
             StoreDriver::Thread => {

@@ -1,6 +1,6 @@
 //! What the engine is given to work with.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use dayfly_core::{
     model::{BackendName, ScopeName},
@@ -31,6 +31,9 @@ pub enum StoreDriver {
     /// In the controller's own task: for a store that never blocks, where one thread must do everything in a fixed
     /// order.
     Inline,
+    /// As [`Self::Inline`], and each commit takes this long: half of it before the disk has the batch, half before anybody
+    /// hears of it. A slow disk, where time is simulated.
+    Paced(Duration),
     /// On a thread for blocking calls, one commit at a time, so that the controller takes in what happens while the
     /// disk syncs: what gathers meanwhile is the next commit.
     Thread,
