@@ -47,7 +47,8 @@ pub(crate) fn spec(scenario: &Scenario) -> Result<Spec, String> {
     let scope = scope_name()?;
     let of_scope =
         ScopeSpec { url: ADDRESS.to_owned(), kind: ScopeKind::Organization("acme".to_owned()) };
-    let instance = Arc::new(InstanceSpec { image: "simulated".to_owned(), ..InstanceSpec::default() });
+    let instance =
+        Arc::new(InstanceSpec { image: "simulated".to_owned(), ..InstanceSpec::default() });
     let mark: Arc<str> = instance.mark().into();
     let mut pools = BTreeMap::new();
     for (index, plan) in scenario.pools.iter().enumerate() {
@@ -110,7 +111,11 @@ pub(crate) fn start(
         forges: BTreeMap::from([(scope_name()?, forge)]),
         backends,
         store: Box::new(store),
-        store_driver: StoreDriver::Inline,
+        store_driver: if scenario.sync.is_zero() {
+            StoreDriver::Inline
+        } else {
+            StoreDriver::Paced(scenario.sync)
+        },
         clock,
         ids: Box::new(SeededIds(ids)),
         events: Arc::new(Events { outside: Arc::clone(outside), life }),

@@ -76,7 +76,7 @@ dials! {
     EngineEvents = "engine-events" 6,
     /// An engine is away, or its host restarts.
     EngineAway = "engine-away" 2,
-    /// The disk is full or slow.
+    /// The disk is full.
     Disk = "disk" 3,
 }
 

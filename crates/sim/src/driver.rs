@@ -64,6 +64,9 @@ pub fn run(scenario: &Scenario, keep_log: bool) -> Result<Report, String> {
     runtime.block_on(async {
         let spec = Arc::new(daemon::spec(&scenario)?);
         let outside = Outside::new(State::new(&scenario, keep_log)?);
+        if !scenario.sync.is_zero() {
+            outside.lock().count("disk-slow");
+        }
         let mut driver = Driver {
             started: Instant::now(),
             outside,
@@ -186,10 +189,8 @@ impl Driver {
 
     /// A daemon that died is gone with all its tasks.
     async fn bury(&mut self) {
-        let dead = self
-            .daemon
-            .as_ref()
-            .is_some_and(|daemon| !self.outside.lock().is_alive(daemon.life));
+        let dead =
+            self.daemon.as_ref().is_some_and(|daemon| !self.outside.lock().is_alive(daemon.life));
         if dead && let Some(daemon) = self.daemon.take() {
             daemon.handle.end_now();
             drop(daemon.handle);
@@ -223,7 +224,8 @@ impl Driver {
 
     fn strike_due(&mut self) {
         let scenario = Arc::clone(&self.scenario);
-        while let Some(item) = scenario.items.get(self.next_item).filter(|item| item.at <= self.now())
+        while let Some(item) =
+            scenario.items.get(self.next_item).filter(|item| item.at <= self.now())
         {
             self.next_item += 1;
             if self.outside.lock().strike(&item.what) {

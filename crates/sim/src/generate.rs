@@ -7,7 +7,8 @@ use fastrand::Rng;
 use crate::{
     dials::{Dial, Dials},
     scenario::{
-        EngineCall, EngineFault, EnginePlan, GithubFault, GithubPlan, Item, PoolPlan, Scenario, What,
+        EngineCall, EngineFault, EnginePlan, GithubFault, GithubPlan, Item, PoolPlan, Scenario,
+        What,
     },
 };
 
@@ -17,14 +18,19 @@ pub fn generate(seed: u64, jobs: usize, dials: &Dials) -> Scenario {
     // Neighbouring seeds have nothing in common.
     let mut rng = Rng::with_seed(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0x0064_6179_666c_7900);
     let rng = &mut rng;
-    let engines: Vec<_> = (0..rng.usize(1..=2)).map(|_| engine(rng)).collect();
+    let mut engines: Vec<_> = (0..rng.usize(1..=2)).map(|_| engine(rng)).collect();
     let pools: Vec<_> = (0..rng.usize(1..=3)).map(|_| pool(rng, engines.len(), jobs)).collect();
+    // An engine has room for what its pools keep idle, and for a few jobs beside.
+    for pool in &pools {
+        engines[pool.engine].room += pool.min_idle + pool.warm + 2;
+    }
     let tick = pick(rng, &[20, 50, 100, 250]);
     let scenario = Scenario {
         seed,
         github: github(rng),
         tick: Duration::from_millis(tick),
         latency: Duration::from_millis(tick * rng.u64(1..=8)),
+        sync: Duration::from_millis(pick(rng, &[0, 0, 0, 10, 100, 2_000])),
         items: Vec::new(),
         pools,
         engines,
@@ -262,8 +268,11 @@ fn trouble(
         }
         Dial::EngineDies => put(What::Kill { nth: rng.usize(..100) }),
         Dial::EngineKeeps => {
-            let fault =
-                if rng.bool() { EngineFault::Transient } else { EngineFault::Slow(seconds(rng, 5, 50)) };
+            let fault = if rng.bool() {
+                EngineFault::Transient
+            } else {
+                EngineFault::Slow(seconds(rng, 5, 50))
+            };
             let count = rng.u32(1..=20);
             put(What::Engine { engine, call: EngineCall::Destroy, count, fault });
         }
@@ -288,12 +297,7 @@ fn trouble(
             }
         }
         Dial::Disk => {
-            if rng.bool() {
-                put(What::DiskFull { lasts: seconds(rng, 1, 300) });
-            } else {
-                let sync = Duration::from_millis(rng.u64(50..3_000));
-                put(What::DiskSlow { sync, lasts: seconds(rng, 10, 300) });
-            }
+            put(What::DiskFull { lasts: seconds(rng, 1, 300) });
         }
     }
 }

@@ -4,6 +4,7 @@
 //!
 //! The same seed gives the same log, to the byte. A run that breaks a promise is shrunk to a script that can be read.
 
+mod campaign;
 mod checks;
 mod daemon;
 mod dials;
@@ -12,7 +13,10 @@ mod generate;
 mod log;
 mod outside;
 mod scenario;
+mod shrink;
+mod text;
 
+pub use campaign::{Campaign, Tally, Total};
 pub use checks::{Check, Violation};
 pub use dials::{Dial, Dials};
 pub use driver::{Report, run};
@@ -20,3 +24,5 @@ pub use generate::generate;
 pub use scenario::{
     EngineCall, EngineFault, EnginePlan, GithubFault, GithubPlan, Item, PoolPlan, Scenario, What,
 };
+pub use shrink::shrink;
+pub use text::Unreadable;

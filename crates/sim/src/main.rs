@@ -1,34 +1,124 @@
-//! `dayfly-sim`: runs seeds and tells what they found.
+//! `dayfly-sim`: runs seeds or a script, and tells what was found.
 
-use std::time::Instant;
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
-use dayfly_sim::{Dials, generate, run};
+use clap::Parser;
+use dayfly_sim::{Campaign, Dials, Scenario, Tally, Violation, generate, run, shrink};
 
-fn main() {
-    let args: Vec<String> = std::env::args().collect();
-    let first: u64 = args[1].parse().unwrap_or(1);
-    let seeds: u64 = args[2].parse().unwrap_or(1);
-    let jobs: usize = args[3].parse().unwrap_or(100);
-    let began = Instant::now();
-    let mut total = 0;
-    let mut hours = 0.0;
-    let mut bad = std::collections::BTreeMap::<String, (u32, u64)>::new();
-    for seed in first..first + seeds {
-        let scenario = generate(seed, jobs, &Dials::default());
-        let keep = args.len() > 4;
-        let report = run(&scenario, keep).unwrap();
-        total += report.jobs;
-        hours += report.simulated.as_secs_f64() / 3600.0;
-        if keep {
-            for line in &report.log { println!("{line}"); }
-            println!("{:?}", report.faults);
-            println!("{:?} {:?}", report.excused, report.hash);
-        }
-        for violation in &report.violations {
-            let e = bad.entry(violation.check.name().to_owned()).or_insert((0, seed));
-            e.0 += 1;
-            if keep || e.0 < 3 { println!("seed {seed}: {violation}"); }
+/// Runs dayfly against a simulated world, with every fault that is known, and checks its promises.
+#[derive(Debug, Parser)]
+#[command(name = "dayfly-sim")]
+struct Args {
+    /// How many seeds.
+    #[arg(long, default_value_t = 100)]
+    seeds: u64,
+    /// Jobs in all; 100 for each seed if left out.
+    #[arg(long)]
+    jobs: Option<usize>,
+    /// The first seed.
+    #[arg(long, default_value_t = 1)]
+    first_seed: u64,
+    /// Stop after so many minutes, done or not.
+    #[arg(long)]
+    minutes: Option<f64>,
+    /// Print the one line of JSON and nothing else.
+    #[arg(long)]
+    json: bool,
+    /// Run a script in place of seeds, and print its log.
+    #[arg(long, conflicts_with_all = ["seeds", "jobs", "first_seed", "minutes"])]
+    script: Option<PathBuf>,
+    /// Print the log of every seed.
+    #[arg(long)]
+    log: bool,
+    /// Shrink the first seed that fails to a script, with at most so many runs; 0: do not.
+    #[arg(long, default_value_t = 400)]
+    shrink: usize,
+}
+
+/// How often the progress is told.
+const PROGRESS: Duration = Duration::from_secs(5);
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let found = match &args.script {
+        Some(path) => script(path),
+        None => seeds(&args),
+    };
+    match found {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(why) => {
+            eprintln!("error: {why}");
+            ExitCode::from(2)
         }
     }
-    println!("{total} jobs, {hours:.1} h, {:.0} jobs/s, {bad:?}", total as f64 / began.elapsed().as_secs_f64());
+}
+
+fn script(path: &std::path::Path) -> Result<usize, String> {
+    let text =
+        std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let scenario = Scenario::parse(&text).map_err(|error| error.to_string())?;
+    let report = run(&scenario, true)?;
+    for line in &report.log {
+        println!("{line}");
+    }
+    for violation in &report.violations {
+        println!("{violation}");
+    }
+    Ok(report.violations.len())
+}
+
+#[expect(clippy::disallowed_methods, reason = "the speed of the simulation itself is measured")]
+fn wall() -> std::time::Instant {
+    std::time::Instant::now()
+}
+
+fn seeds(args: &Args) -> Result<usize, String> {
+    let jobs = args.jobs.unwrap_or(usize::try_from(args.seeds).unwrap_or(usize::MAX) * 100);
+    let campaign =
+        Campaign { first_seed: args.first_seed, seeds: args.seeds, jobs, dials: Dials::default() };
+    let ends = args.minutes.map(|minutes| Duration::from_secs_f64(minutes.max(0.0) * 60.0));
+    let (began, mut told) = (wall(), wall());
+    let mut shrinking = Duration::ZERO;
+    let mut tally = Tally::default();
+    let mut shrunk = false;
+    for seed in args.first_seed..args.first_seed.saturating_add(args.seeds) {
+        let report = campaign.run_seed(seed, args.log)?;
+        report.log.iter().for_each(|line| println!("{line}"));
+        let violations = tally.add(report);
+        for violation in &violations {
+            eprintln!("seed {seed}: {violation}");
+        }
+        if let Some(first) = violations.first().filter(|_| !shrunk && args.shrink > 0) {
+            shrunk = true;
+            let from = wall();
+            tell_script(&campaign, seed, first, args.shrink);
+            shrinking += from.elapsed();
+        }
+        if !args.json && told.elapsed() >= PROGRESS {
+            told = wall();
+            let total = tally.total(began.elapsed().saturating_sub(shrinking));
+            eprintln!(
+                "{} of {} seeds, {} jobs, {} simulated hours, {} jobs/s, {} violations",
+                total.seeds,
+                args.seeds,
+                total.jobs,
+                total.simulated_hours,
+                total.jobs_per_second,
+                total.violations
+            );
+        }
+        if ends.is_some_and(|ends| began.elapsed() >= ends) {
+            break;
+        }
+    }
+    let total = tally.total(began.elapsed().saturating_sub(shrinking));
+    println!("{}", serde_json::to_string(&total).map_err(|error| error.to_string())?);
+    Ok(total.violations)
+}
+
+fn tell_script(campaign: &Campaign, seed: u64, violation: &Violation, runs: usize) {
+    let scenario = generate(seed, campaign.jobs_of(seed), &campaign.dials);
+    let small = shrink(&scenario, violation.check, runs);
+    eprintln!("# {violation}\n{small}");
 }

@@ -20,6 +20,8 @@ pub struct Scenario {
     pub tick: Duration,
     /// The longest that an ordinary call takes.
     pub latency: Duration,
+    /// How long the disk takes for a commit.
+    pub sync: Duration,
     /// In order of their time.
     pub items: Vec<Item>,
 }
@@ -182,13 +184,6 @@ pub enum What {
     },
     /// The disk is full.
     DiskFull {
-        /// For how long.
-        lasts: Duration,
-    },
-    /// The disk is slow.
-    DiskSlow {
-        /// How long a sync takes.
-        sync: Duration,
         /// For how long.
         lasts: Duration,
     },

@@ -24,8 +24,6 @@ pub(crate) enum Happening {
     EngineBack(usize),
     /// The disk has room again.
     DiskHasRoom,
-    /// The disk is fast again.
-    DiskIsFast,
     /// A fault of GitHub ends.
     FaultEnds(Vec<FaultId>),
 }

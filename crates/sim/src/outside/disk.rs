@@ -19,8 +19,6 @@ pub(crate) struct Disk {
     /// Which life has the store open.
     locked_by: Option<Life>,
     pub(crate) full: u32,
-    /// How long a sync takes.
-    pub(crate) sync: Duration,
     rows: BTreeMap<RunnerName, Runner>,
     pools: BTreeMap<PoolName, (PoolState, Option<Duration>)>,
     pub(crate) commits: u64,
@@ -43,7 +41,6 @@ impl Disk {
             sqlite: Sqlite::in_memory(controller).map_err(|error| error.to_string())?,
             locked_by: None,
             full: 0,
-            sync: Duration::ZERO,
             rows: BTreeMap::new(),
             pools: BTreeMap::new(),
             commits: 0,
@@ -150,11 +147,7 @@ impl Store for DiskStore {
 
     fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
         let failed = |kind, detail: &str| {
-            Err(StoreError {
-                kind,
-                operation: "commit".to_owned(),
-                detail: detail.to_owned(),
-            })
+            Err(StoreError { kind, operation: "commit".to_owned(), detail: detail.to_owned() })
         };
         // A dead daemon commits nothing; that it is told so changes nothing, for all its ports are closed.
         let dead = || failed(StoreErrorKind::Io, "the daemon is dead");

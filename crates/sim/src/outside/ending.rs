@@ -12,7 +12,6 @@ impl State {
         self.sim.clear_faults();
         self.disarm_crash();
         self.disk.full = 0;
-        self.disk.sync = Duration::ZERO;
         for machine in &mut self.engines {
             machine.heal();
             machine.away = 0;
@@ -27,7 +26,8 @@ impl State {
             let mut work = Duration::ZERO;
             for row in self.jobs.rows.iter().filter(|row| row.pool == index) {
                 // A boot, a registration and an end beside the job itself.
-                work += row.takes() + self.scenario.engines[pool.engine].boot + Duration::from_secs(60);
+                work +=
+                    row.takes() + self.scenario.engines[pool.engine].boot + Duration::from_secs(60);
             }
             let room = self.scenario.engines[pool.engine].room.min(pool.max).max(1);
             longest += work / room;
@@ -45,8 +45,11 @@ impl State {
             let of_pool = |name: &RunnerName| index_of(name.pool_str()) == Some(index);
             let warm = plan.warm.min(plan.max - plan.min_idle.min(plan.max));
             let wanted = (plan.min_idle.min(plan.max) + warm) as usize;
-            let instances =
-                self.engines.iter().flat_map(|machine| machine.iter()).filter(|made| of_pool(&made.name));
+            let instances = self
+                .engines
+                .iter()
+                .flat_map(|machine| machine.iter())
+                .filter(|made| of_pool(&made.name));
             let instances: Vec<_> = instances.collect();
             let living = instances.iter().filter(|made| made.lives()).count();
             let rows = self.disk.rows().filter(|row| of_pool(&row.name)).count();

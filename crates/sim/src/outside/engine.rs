@@ -1,10 +1,6 @@
 //! An engine, as the daemon reaches it: the `Backend` port.
 
-use std::{
-    collections::VecDeque,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use dayfly_core::{
     model::{ControllerId, Instance, InstanceId, InstanceSpec, Registration, RunnerName},
@@ -48,7 +44,11 @@ type Deed<'a, T> =
     &'a mut (dyn FnMut(&mut State, Option<EngineFault>) -> Result<T, BackendError> + Send);
 
 fn error(kind: BackendErrorKind, detail: &str) -> BackendError {
-    BackendError { kind, operation: "ask the simulated engine".to_owned(), detail: detail.to_owned() }
+    BackendError {
+        kind,
+        operation: "ask the simulated engine".to_owned(),
+        detail: detail.to_owned(),
+    }
 }
 
 impl EnginePort {
@@ -114,7 +114,9 @@ impl EnginePort {
         }
     }
 
-    fn next_event(&self) -> Option<(VecDeque<dayfly_core::ports::InstanceEvent>, bool, Arc<Notify>)> {
+    fn next_event(
+        &self,
+    ) -> Option<(VecDeque<dayfly_core::ports::InstanceEvent>, bool, Arc<Notify>)> {
         let mut state = self.outside.alive(self.life)?;
         let watcher = state.engines[self.index].watcher.as_mut()?;
         let events = std::mem::take(&mut watcher.events);
@@ -212,7 +214,9 @@ impl State {
             self.calendar.put(at, Happening::Booted(index, serial));
         }
         self.note(format_args!("engine e{index} makes {runner} ({serial})"));
-        self.engines[index].get(serial).map_or_else(|| InstanceId("".into()), |made| made.id.clone())
+        self.engines[index]
+            .get(serial)
+            .map_or_else(|| InstanceId("".into()), |made| made.id.clone())
     }
 
     fn hand_over(
@@ -256,7 +260,9 @@ impl State {
         made.registration = Some(registration);
         let at = self.after(Duration::from_millis(800));
         self.calendar.put(at, Happening::Connects(index, serial));
-        self.note(format_args!("engine e{index} hands {runner} ({serial}) registration {registration}"));
+        self.note(format_args!(
+            "engine e{index} hands {runner} ({serial}) registration {registration}"
+        ));
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
-use dayfly_core::model::{Registration, RunnerName};
+use dayfly_core::model::RunnerName;
 use dayfly_github_sim::{
     Action, Answer, Assignment, CredentialSpec, FaultSpec, Heard, JobPlace, Options, RunnerId,
     ScopeId, ScopeSpec, SetId, Sim, SimConfig,
@@ -131,7 +131,8 @@ impl State {
         let path = request.uri().path();
         let method = request.method();
         if let Some(rest) = path.strip_prefix(QUEUE) {
-            let token = request.headers().get("authorization").and_then(|value| value.to_str().ok());
+            let token =
+                request.headers().get("authorization").and_then(|value| value.to_str().ok());
             let token = token.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
             let set = self.github.queues.get(token).copied();
             if let Some(message) = rest.strip_prefix('/').and_then(|id| id.parse().ok()) {
@@ -182,9 +183,9 @@ impl State {
         match asked {
             Asked::Mint(name) => {
                 let row = RunnerName::new(name).ok().and_then(|name| self.disk.row(&name));
-                let minting =
-                    row.is_some_and(|row| matches!(row.registration, Registration::Minting { .. }));
-                self.look(Check::IntentFirst, minting, || {
+                // The row may have gone on while the request was on its way, but not to nothing.
+                let intended = row.is_some_and(|row| row.registration.may_exist());
+                self.look(Check::IntentFirst, intended, || {
                     format!("a registration for {name} is minted without a stored intent")
                 });
             }
@@ -215,8 +216,11 @@ impl State {
                 self.look(Check::OursOnly, ours, || format!("session {session} is closed"));
             }
             Asked::ChangeSet(set) => {
-                let foreign =
-                    self.sim.every_set().iter().any(|of| of.id == *set && of.name.starts_with("foreign"));
+                let foreign = self
+                    .sim
+                    .every_set()
+                    .iter()
+                    .any(|of| of.id == *set && of.name.starts_with("foreign"));
                 self.look(Check::OursOnly, !foreign, || format!("set {set} is changed"));
             }
             Asked::Rest(bucket) => {
@@ -285,7 +289,9 @@ impl State {
                     .unwrap_or(0);
                 let now = self.now();
                 let until = now + Duration::from_secs(u64::try_from(wait).unwrap_or(0));
-                self.github.left_alone.insert(*bucket, (until, now, life));
+                // The daemon knows once the answer has arrived.
+                let known = now + self.scenario.latency + self.scenario.tick;
+                self.github.left_alone.insert(*bucket, (until, known, life));
                 self.github.longest_wait = self.github.longest_wait.max(until);
             }
             _ => {}
@@ -301,7 +307,12 @@ impl State {
         self.holds.insert(id, Holder::Call(sender));
     }
 
-    pub(super) fn hold_runner(&mut self, id: dayfly_github_sim::HoldId, engine: usize, serial: u64) {
+    pub(super) fn hold_runner(
+        &mut self,
+        id: dayfly_github_sim::HoldId,
+        engine: usize,
+        serial: u64,
+    ) {
         self.holds.insert(id, Holder::Runner(engine, serial));
     }
 
@@ -424,8 +435,13 @@ impl State {
             GithubFault::Poison => ("github-poison", Action::PoisonEntry),
             GithubFault::Truncated => ("github-truncated", Action::Truncate { bytes: 20 }),
         };
-        let spec =
-            FaultSpec { route: route.to_owned(), action, count: Some(count), skip: 0, probability: None };
+        let spec = FaultSpec {
+            route: route.to_owned(),
+            action,
+            count: Some(count),
+            skip: 0,
+            probability: None,
+        };
         self.sim.set_fault(spec);
         self.count(name);
     }

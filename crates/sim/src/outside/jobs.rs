@@ -128,10 +128,11 @@ impl State {
         made.jobs += 1;
         let (jobs, name) = (made.jobs, made.name.clone());
         self.jobs.started += 1;
-        let starts = self.jobs.by_id.get(&job).and_then(|at| self.jobs.rows.get_mut(*at)).map(|row| {
-            row.starts += 1;
-            (row.starts, row.takes, row.pool)
-        });
+        let starts =
+            self.jobs.by_id.get(&job).and_then(|at| self.jobs.rows.get_mut(*at)).map(|row| {
+                row.starts += 1;
+                (row.starts, row.takes, row.pool)
+            });
         let (starts, takes, pool) = starts.unwrap_or((1, Duration::from_secs(1), 0));
         self.note(format_args!("{name} ({serial}) begins job {job}"));
         self.look(Check::StartsOnce, starts == 1, || format!("job {job} starts {starts} times"));
@@ -153,7 +154,9 @@ impl State {
 
     pub(super) fn job_renews(&mut self, engine: usize, serial: u64, job: JobId) {
         let Some(made) = self.engines[engine].get(serial) else { return };
-        let (Some(id), true) = (made.registration, made.job == Some(job) && made.lives()) else { return };
+        let (Some(id), true) = (made.registration, made.job == Some(job) && made.lives()) else {
+            return;
+        };
         let now = self.github_now();
         self.sim.runner_renews(now, id);
         let at = self.after(RENEWAL);
@@ -162,7 +165,9 @@ impl State {
 
     pub(super) fn job_ends(&mut self, engine: usize, serial: u64, job: JobId, end: Conclusion) {
         let Some(made) = self.engines[engine].get_mut(serial) else { return };
-        let (Some(id), true) = (made.registration, made.job == Some(job) && made.lives()) else { return };
+        let (Some(id), true) = (made.registration, made.job == Some(job) && made.lives()) else {
+            return;
+        };
         made.job = None;
         let (name, hold) = (made.name.clone(), made.hold.take());
         if let Some(hold) = hold {
@@ -190,8 +195,8 @@ impl State {
         let rows = std::mem::take(&mut self.jobs.rows);
         for (number, row) in rows.iter().enumerate() {
             let Some(facts) = self.sim.job(row.id) else { continue };
-            let missed = facts.rounds >= self.sim.options().reassign_rounds
-                && facts.started_at.is_none();
+            let missed =
+                facts.rounds >= self.sim.options().reassign_rounds && facts.started_at.is_none();
             match facts.place {
                 JobPlace::Over(Conclusion::Success) => {
                     self.look(Check::EndsForCause, true, String::new);
@@ -209,7 +214,10 @@ impl State {
                     });
                 }
                 _ => self.look(Check::StartsInTime, false, || {
-                    format!("job {number} ({}) of pool p{} is not over: {facts:?}", row.id, row.pool)
+                    format!(
+                        "job {number} ({}) of pool p{} is not over: {facts:?}",
+                        row.id, row.pool
+                    )
                 }),
             }
         }

@@ -154,7 +154,10 @@ impl Machine {
     /// The instance of a name with this id.
     pub(crate) fn with_id(&self, name: &RunnerName, id: &InstanceId) -> Option<u64> {
         let serials = self.by_name.get(name)?;
-        serials.iter().copied().find(|serial| self.instances.get(serial).is_some_and(|made| made.id == *id))
+        serials
+            .iter()
+            .copied()
+            .find(|serial| self.instances.get(serial).is_some_and(|made| made.id == *id))
     }
 
     /// Every instance of a name.

@@ -28,10 +28,10 @@ use dayfly_github_sim::{HoldId, ScopeId, Sim};
 use jiff::{SignedDuration, Timestamp};
 use tokio::{sync::Notify, time::Instant};
 
-pub(crate) use calendar::Happening;
 use calendar::Calendar;
-pub(crate) use disk::DiskStore;
+pub(crate) use calendar::Happening;
 use disk::Disk;
+pub(crate) use disk::DiskStore;
 pub(crate) use engine::EnginePort;
 use github::Github;
 pub(crate) use github::{ADDRESS, TOKEN};

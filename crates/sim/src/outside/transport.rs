@@ -38,10 +38,7 @@ enum Step {
 }
 
 impl SimTransport {
-    async fn exchange(
-        &self,
-        request: Request<Bytes>,
-    ) -> Result<Response<Bytes>, TransportError> {
+    async fn exchange(&self, request: Request<Bytes>) -> Result<Response<Bytes>, TransportError> {
         let Some((going, coming)) = self.latencies() else { return never().await };
         if !going.is_zero() {
             sleep(going).await;

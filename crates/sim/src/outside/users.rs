@@ -9,10 +9,7 @@ use dayfly_core::{
 use dayfly_github_sim::{RunnerRefused, SetFacts};
 
 use super::{Happening, State, disk::index_of, machine::MadeState};
-use crate::{
-    checks::Check,
-    scenario::What,
-};
+use crate::{checks::Check, scenario::What};
 
 impl State {
     /// Lets everything happen that is due.
@@ -55,10 +52,6 @@ impl State {
                 self.disk.full = self.disk.full.saturating_sub(1);
                 self.last_fault = self.now();
             }
-            Happening::DiskIsFast => {
-                self.disk.sync = Duration::ZERO;
-                self.last_fault = self.now();
-            }
             Happening::FaultEnds(ids) => {
                 for id in ids {
                     self.sim.clear_fault(id);
@@ -70,7 +63,9 @@ impl State {
     }
 
     fn runner_connects(&mut self, engine: usize, serial: u64) {
-        let Some(made) = self.engines[engine].get(serial).filter(|made| made.lives()) else { return };
+        let Some(made) = self.engines[engine].get(serial).filter(|made| made.lives()) else {
+            return;
+        };
         let (Some(id), name) = (made.registration, made.name.clone()) else { return };
         let now = self.github_now();
         match self.sim.runner_connect(now, id) {
@@ -167,12 +162,6 @@ impl State {
                 let at = self.after(*lasts);
                 self.calendar.put(at, Happening::DiskHasRoom);
             }
-            What::DiskSlow { sync, lasts } => {
-                self.count("disk-slow");
-                self.disk.sync = *sync;
-                let at = self.after(*lasts);
-                self.calendar.put(at, Happening::DiskIsFast);
-            }
             What::Crash { .. }
             | What::Restart { .. }
             | What::Second
@@ -230,7 +219,9 @@ impl State {
             .engines
             .iter()
             .flat_map(|machine| machine.iter())
-            .filter(|made| made.lives() && !made.beyond && made.name.pool_str() == runner.pool_str())
+            .filter(|made| {
+                made.lives() && !made.beyond && made.name.pool_str() == runner.pool_str()
+            })
             .count();
         self.look(Check::Max, living < max as usize, || {
             format!("pool p{index} has {living} instances of max {max}, and {runner} is made")
@@ -247,9 +238,7 @@ impl State {
         let at_github = self.sim.job(job).map(|facts| facts.place);
         let row = self.disk.row(&name);
         let by_user = row.is_some_and(|row| {
-            row.retiring
-                .as_ref()
-                .is_some_and(|why| why.even_busy || why.reason.overrides_busy())
+            row.retiring.as_ref().is_some_and(|why| why.even_busy || why.reason.overrides_busy())
         });
         let known = row.is_some_and(|row| row.had_job);
         let gone = self.sim.runner_named(self.scope, name.as_str()).is_none();
