@@ -420,8 +420,13 @@ impl Runner {
             Registration::HandingOver { id, .. }
             | Registration::HandedOver { id, .. }
             | Registration::Online { id, .. }
-            | Registration::Removing { id: Some(id), proof: Proof::Removal, .. }
             | Registration::InDoubt { id: Some(id), .. } => {
+                self.registration = Registration::Busy { since: now, id, job, completed_at: None };
+            }
+            // GitHub did not let go of it. One that is being destroyed never had its configuration.
+            Registration::Removing { id: Some(id), proof: Proof::Removal, .. }
+                if !matches!(self.instance, Instance::Removing { .. }) =>
+            {
                 self.registration = Registration::Busy { since: now, id, job, completed_at: None };
             }
             Registration::Busy { since, id, job: None, completed_at } if job.is_some() => {

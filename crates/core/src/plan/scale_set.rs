@@ -7,7 +7,7 @@ use super::{
     census::{Census, passed},
     demand::Demand,
     earlier,
-    pool::{credential_until, credential_waits, is_open},
+    pool::{creation_key, credential_until, credential_waits, is_open},
 };
 use crate::{
     effect::{Flight, ScaleSetCall},
@@ -178,6 +178,9 @@ fn converse(
         SessionTrack::Open { id, .. } => id,
     };
     let mut due = acknowledge(world, pool, scope, set, now, actions);
+    // With the end of a pause the pool can promise something again.
+    let pause = world.trouble(&creation_key(of)).map(|trouble| trouble.next_attempt_at);
+    due = earlier(due, pause.filter(|until| *until > now));
     if refresh_due(pool, demand, now, &mut due) {
         call(world, pool, scope, ScaleSetCall::RefreshSession(set, session.clone()), actions);
     } else if is_open(world, spec, pool) {

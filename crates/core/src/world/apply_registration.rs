@@ -172,7 +172,10 @@ impl World {
         }
         let attempt = Attempt::after(runner.registration_attempt.as_ref(), &error.to_string(), now);
         match (call, &error.kind) {
-            (RegistrationCall::Remove(_), ForgeErrorKind::Busy) if runner.instance.may_live() => {
+            (RegistrationCall::Remove(_), ForgeErrorKind::Busy)
+                if runner.instance.may_live()
+                    && !matches!(runner.instance, Instance::Removing { .. }) =>
+            {
                 self.found_busy(runner, None, now);
             }
             (

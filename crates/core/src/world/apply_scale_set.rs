@@ -115,6 +115,7 @@ impl World {
                 let refused = !same_labels(labels, &record.labels);
                 pool.labels_refused = refused.then(|| labels.clone());
                 pool.found = Some((record, true));
+                pool.set_absent = false;
                 if refused {
                     self.alarm_labels(name, now);
                 }

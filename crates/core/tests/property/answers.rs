@@ -80,6 +80,7 @@ impl Outside {
                 } else if fate == Fate::Fails {
                     Err(github_error(ForgeErrorKind::Transient))
                 } else {
+                    self.heard();
                     self.assign(capacity);
                     let message = self.message(cursor, zero_counts);
                     if fate == Fate::AnswerLost {
@@ -213,10 +214,12 @@ impl Outside {
             ScaleSetCall::OpenSession(_) => {
                 let id = SessionId(format!("s{}", self.id()).into());
                 self.session = Some(id.clone());
+                self.heard();
                 ScaleSetOutcome::Session { id, statistics: self.counts() }
             }
             ScaleSetCall::RefreshSession(_, id) => {
                 if self.session.as_ref() == Some(id) {
+                    self.heard();
                     ScaleSetOutcome::Session { id: id.clone(), statistics: self.counts() }
                 } else {
                     failed(ForgeErrorKind::SessionGone)

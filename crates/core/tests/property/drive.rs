@@ -44,6 +44,7 @@ impl Run {
 
     /// One turn. A poll that is to be stopped stops at once.
     fn pass(&mut self) -> Result<(), String> {
+        self.outside.tick(self.lab.now);
         let passed = self.lab.pass()?;
         self.next_due = passed.next_due;
         self.log.extend(passed.events.iter().map(|event| format!("  * {:?}", event.kind)));
@@ -99,6 +100,7 @@ impl Run {
     fn land(&mut self, flight: &Flight, fate: Fate, zero_counts: bool) -> Result<(), String> {
         let Some((effect, began_at)) = self.lab.flights.get(flight).cloned() else { return Ok(()) };
         self.log.push(format!("{fate:?}:"));
+        self.outside.tick(self.lab.now);
         match self.outside.answer(&effect, began_at, fate, zero_counts)? {
             Some(outcome) => self.happens(outcome),
             None => Ok(()),
@@ -277,7 +279,8 @@ impl Run {
 
     /// Every job is over.
     pub fn jobs_are_done(&self) -> bool {
-        self.outside.jobs.values().all(|job| *job == JobTruth::Done) && self.outside.entries.is_empty()
+        self.outside.jobs.values().all(|job| *job == JobTruth::Done)
+            && self.outside.entries.is_empty()
     }
 
     /// Nothing is left to do but to poll.
@@ -306,12 +309,8 @@ impl Run {
 
     /// The end of the log.
     pub fn last_words(&self) -> String {
-        let told: Vec<&str> = self
-            .log
-            .iter()
-            .map(String::as_str)
-            .filter(|line| !line.contains("List"))
-            .collect();
+        let told: Vec<&str> =
+            self.log.iter().map(String::as_str).filter(|line| !line.contains("List")).collect();
         told[told.len().saturating_sub(LOG_SHOWN)..].join("\n")
     }
 

@@ -20,6 +20,9 @@ use jiff::{SignedDuration, Timestamp};
 use super::tape::Tape;
 use crate::lab::Lab;
 
+/// Runners that the world did not make count from here.
+const STRANGERS: u64 = 1 << 45;
+
 /// Makes any outcome.
 pub struct Hostile<'a> {
     pub lab: &'a Lab,
@@ -96,7 +99,7 @@ impl Hostile<'_> {
             return known[self.tape.pick(known.len())].clone();
         }
         let pool = self.pool();
-        let suffix = Suffix::from_bits(u64::try_from(self.tape.pick(40)).unwrap_or(0));
+        let suffix = Suffix::from_bits(STRANGERS + u64::try_from(self.tape.pick(40)).unwrap_or(0));
         RunnerName::compose(&pool, self.lab.world.controller(), suffix)
     }
 
@@ -151,10 +154,7 @@ impl Hostile<'_> {
 
     fn instance(&mut self) -> InstanceOutcome {
         match self.tape.pick(5) {
-            0 => InstanceOutcome::Created {
-                id: self.instance_id(),
-                ready: self.tape.chance(50),
-            },
+            0 => InstanceOutcome::Created { id: self.instance_id(), ready: self.tape.chance(50) },
             1 => InstanceOutcome::Inspected(self.tape.chance(60).then(|| self.instance_record())),
             2 => InstanceOutcome::HandedOver,
             3 => InstanceOutcome::Destroyed,

@@ -10,6 +10,10 @@ use dayfly_core::{
     },
     ports::{InstanceRecord, InstanceStatus, RunnerRecord},
 };
+use jiff::{SignedDuration, Timestamp};
+
+/// How long GitHub keeps a session whose owner does not poll.
+const SESSION_LINGERS: SignedDuration = SignedDuration::from_mins(5);
 
 /// A job, as GitHub has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +47,9 @@ pub struct Outside {
     pub jobs: BTreeMap<JobId, JobTruth>,
     pub set: Option<ScaleSetId>,
     pub session: Option<SessionId>,
+    /// When its owner was last heard.
+    heard_at: Timestamp,
+    now: Timestamp,
     pub registrations: BTreeMap<RunnerName, RegistrationId>,
     pub instances: BTreeMap<RunnerName, Process>,
     /// Configurations that the daemon holds in memory.
@@ -60,6 +67,19 @@ pub struct Outside {
 impl Outside {
     pub fn new(max: usize) -> Self {
         Self { max, ..Self::default() }
+    }
+
+    /// Time passes. A session whose owner is not heard any more lingers for some minutes.
+    pub fn tick(&mut self, now: Timestamp) {
+        if now.duration_since(self.heard_at) > SESSION_LINGERS {
+            self.session = None;
+        }
+        self.now = now;
+    }
+
+    /// The session's owner speaks.
+    pub fn heard(&mut self) {
+        self.heard_at = self.now;
     }
 
     pub fn id(&mut self) -> i64 {
@@ -162,8 +182,7 @@ impl Outside {
     pub fn end_job(&mut self, name: &RunnerName, job: &JobId, result: &str) {
         self.jobs.insert(job.clone(), JobTruth::Done);
         self.registrations.remove(name);
-        let kind =
-            JobEntryKind::Completed { result: result.into(), runner: name.to_string() };
+        let kind = JobEntryKind::Completed { result: result.into(), runner: name.to_string() };
         self.tell(kind, job);
     }
 
