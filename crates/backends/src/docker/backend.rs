@@ -28,7 +28,7 @@ use crate::{console::CONSOLE_LINES, failure::failure};
 /// engine, where they are not seen.
 const CREATES_MAX: u32 = 16;
 
-/// Ten starts at once took 1.6 s on two processors. A tenth of that pace is promised for four minutes.
+/// Ten starts at once took 2.5 s on two busy processors: 960 in four minutes. A sixth of that is promised.
 const READY_IN_FOUR_MINUTES: u32 = 150;
 
 /// A Docker engine, by its API.
