@@ -5,12 +5,14 @@ use jiff::Timestamp;
 
 use crate::credential::{CreatedCredential, CredentialSpec};
 use crate::faults::FaultSpec;
+use crate::group::DEFAULT_GROUP;
 use crate::hold::{Awaited, Hold};
 use crate::ids::{FaultId, HoldId, JobId, RunId, RunnerId, ScopeId, SetId};
 use crate::job::{Conclusion, JobState};
 use crate::moment;
 use crate::options::Options;
 use crate::run::{QueueSpec, Queued};
+use crate::runner::NewRunner;
 use crate::scope::ScopeSpec;
 use crate::sim::Sim;
 use crate::timer::Timer;
@@ -118,6 +120,20 @@ impl Sim {
     /// Where a key can't be read or an owner is missing.
     pub fn add_credential(&mut self, spec: CredentialSpec) -> Result<CreatedCredential, String> {
         self.create_credential(spec)
+    }
+
+    /// Registers a runner outside any set, as somebody else would; `None` where the name is taken.
+    pub fn add_runner(&mut self, now: Timestamp, scope: ScopeId, name: &str) -> Option<RunnerId> {
+        self.tick(now);
+        let new = NewRunner {
+            name: name.to_owned(),
+            scope,
+            group: DEFAULT_GROUP,
+            set: None,
+            labels: vec!["somebody-elses".to_owned()],
+            work_folder: String::new(),
+        };
+        self.register(now, new)
     }
 
     /// Queues jobs.
