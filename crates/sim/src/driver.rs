@@ -50,6 +50,9 @@ const SETTLE_BOUND: Duration = Duration::from_secs(40 * 60);
 /// How long a daemon may take to end, whatever is wrong outside.
 const END_BOUND: Duration = Duration::from_secs(30);
 
+/// How often the explanations are looked at in most seeds.
+const EXPLAIN_EVERY: Duration = Duration::from_secs(30);
+
 /// Runs a scenario.
 ///
 /// # Errors
@@ -79,6 +82,7 @@ pub fn run(scenario: &Scenario, keep_log: bool) -> Result<Report, String> {
             wall_off_s: 0,
             stop_asked: None,
             tasks: TaskTracker::new(),
+            explain_at: Duration::ZERO,
             scenario,
         };
         driver.live().await;
@@ -102,6 +106,8 @@ struct Driver {
     /// When the daemon was asked to end.
     stop_asked: Option<Duration>,
     tasks: TaskTracker,
+    /// When the explanations are looked at next.
+    explain_at: Duration,
 }
 
 impl Driver {
@@ -134,7 +140,25 @@ impl Driver {
             if self.now() >= until {
                 return false;
             }
+            self.check_explanations().await;
             self.wait(until).await;
+        }
+    }
+
+    /// Where jobs wait, a condition is named, and none that should be over.
+    async fn check_explanations(&mut self) {
+        if self.now() < self.explain_at {
+            return;
+        }
+        // Every step for some seeds, now and then for the others: asking costs more than all else.
+        let often = self.scenario.seed % 16 == 0;
+        self.explain_at = self.now() + if often { Duration::ZERO } else { EXPLAIN_EVERY };
+        let Some(daemon) = &self.daemon else { return };
+        let handle = daemon.handle.clone();
+        let found = handle.read(crate::explain::unexplained).await;
+        if let Ok(found) = found {
+            let mut state = self.outside.lock();
+            state.look(Check::Explained, found.is_none(), || found.unwrap_or_default());
         }
     }
 
@@ -396,6 +420,8 @@ impl Driver {
                 break;
             }
         }
+        self.outside.lock().check_thrift();
+        self.outside.lock().check_foreign();
         self.outside.lock().look(Check::NothingLeft, left.is_none(), || left.unwrap_or_default());
     }
 

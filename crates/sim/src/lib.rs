@@ -9,6 +9,7 @@ mod checks;
 mod daemon;
 mod dials;
 mod driver;
+mod explain;
 mod generate;
 mod log;
 mod outside;

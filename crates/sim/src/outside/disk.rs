@@ -3,10 +3,14 @@
 //! A commit is durable once its sync has returned. The daemon may die before a commit, which is then lost, or after it, which
 //! then stands though nobody heard of it.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use dayfly_core::{
-    model::{ControllerId, PoolName, PoolState, Runner, RunnerName},
+    model::{ControllerId, FAILURES_TO_PAUSE, PoolName, PoolState, Runner, RunnerName, TroubleKey},
     ports::{Batch, Store, StoreError, StoreErrorKind, Stored},
 };
 use dayfly_store::Sqlite;
@@ -22,6 +26,8 @@ pub(crate) struct Disk {
     rows: BTreeMap<RunnerName, Runner>,
     pools: BTreeMap<PoolName, (PoolState, Option<Duration>)>,
     pub(crate) commits: u64,
+    /// Pools whose creation failed so often that it is tried one at a time.
+    proving: BTreeSet<PoolName>,
 }
 
 /// A pool, as the disk knows it.
@@ -44,6 +50,7 @@ impl Disk {
             rows: BTreeMap::new(),
             pools: BTreeMap::new(),
             commits: 0,
+            proving: BTreeSet::new(),
         })
     }
 
@@ -57,9 +64,9 @@ impl Disk {
         self.rows.values()
     }
 
-    /// Every stored pool.
-    pub(crate) fn pools(&self) -> impl Iterator<Item = &PoolState> {
-        self.pools.values().map(|(pool, _)| pool)
+    /// Whether a pool's creation is tried one at a time.
+    pub(crate) fn is_proving(&self, pool: &str) -> bool {
+        self.proving.contains(pool)
     }
 
     fn of_set(&self, set: i64) -> Option<&(PoolState, Option<Duration>)> {
@@ -87,6 +94,15 @@ impl Disk {
                 Some(row) => self.rows.insert(name.clone(), row.clone()),
                 None => self.rows.remove(name),
             };
+        }
+        for (key, trouble) in &batch.troubles {
+            if let TroubleKey::Creation { pool, .. } = key {
+                if trouble.as_ref().is_some_and(|known| known.failures >= FAILURES_TO_PAUSE) {
+                    self.proving.insert(pool.clone());
+                } else {
+                    self.proving.remove(pool);
+                }
+            }
         }
         for (name, pool) in &batch.pools {
             match pool {

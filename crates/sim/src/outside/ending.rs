@@ -5,6 +5,7 @@ use std::time::Duration;
 use dayfly_core::model::RunnerName;
 
 use super::{State, disk::index_of};
+use crate::{checks::Check, scenario::What};
 
 impl State {
     /// The faults stop: what was under way ends.
@@ -14,7 +15,6 @@ impl State {
         self.disk.full = 0;
         for machine in &mut self.engines {
             machine.heal();
-            machine.away = 0;
         }
         self.last_fault = self.now();
     }
@@ -60,11 +60,20 @@ impl State {
                 .filter(|runner| RunnerName::new(&runner.name).is_ok_and(|name| of_pool(&name)))
                 .collect();
             let idle = registrations.iter().filter(|runner| runner.online).count();
-            let as_wanted = living == wanted
-                && instances.len() == wanted
-                && rows == wanted
-                && registrations.len() == plan.min_idle.min(plan.max) as usize
+            // After three failures in a row one instance is made at a time, until a job proves that they work.
+            let few = self.disk.is_proving(&format!("p{index}"))
+                && (1..=wanted).contains(&living)
                 && idle == registrations.len();
+            let as_wanted = (living == wanted || few)
+                && instances.len() == living
+                && rows == living
+                && (registrations.len() == plan.min_idle.min(plan.max) as usize || few)
+                && idle == registrations.len();
+            let name = format!("p{index}");
+            let set = self.sim.every_set().into_iter().find(|set| set.name == name);
+            if set.is_none_or(|set| set.session.is_none()) {
+                return Some(format!("pool p{index} has no session"));
+            }
             if !as_wanted {
                 return Some(format!(
                     "pool p{index} should have {wanted} instances ({} of them idle runners), and has {living} alive of {}, \
@@ -76,6 +85,51 @@ impl State {
             }
         }
         None
+    }
+
+    /// Whether the scenario has no trouble at all: what is promised then holds to the letter.
+    pub(crate) fn is_calm(&self) -> bool {
+        let room = self.scenario.pools.iter().enumerate().all(|(index, _)| {
+            let engine = self.scenario.pools[index].engine;
+            let wanted = self.scenario.pools.iter().filter(|pool| pool.engine == engine);
+            wanted.map(|pool| pool.max).sum::<u32>() <= self.scenario.engines[engine].room
+        });
+        room && self.scenario.sync < Duration::from_secs(1)
+            && self.scenario.items.iter().all(|item| matches!(item.what, What::Jobs { .. }))
+    }
+
+    /// Without trouble no runner is made that no job needs, and GitHub is asked as often as jobs and time want.
+    pub(crate) fn check_thrift(&mut self) {
+        let jobs = self.jobs.rows.len() as u64;
+        let pools = self.scenario.pools.len() as u64;
+        let strikes: u64 = self.faults.values().sum();
+        let minutes = self.now().as_secs() / 60;
+        let requests = self.github.requests;
+        // A poll a minute and pool, with its share of lists and refreshes; for a job a mint, a removal, and its messages
+        // with their acknowledgements; and what a fault makes to be asked again, for every pool and runner concerned.
+        // While it is away, each pool asks every half minute and each runner every minute, three times each.
+        let most: u64 = self.scenario.pools.iter().map(|pool| u64::from(pool.max)).sum();
+        let away = self.github.away_minutes * (8 * pools + 3 * most);
+        let allowed = 200 + pools * minutes * 4 + jobs * 12 + strikes * 40 + away;
+        self.look(Check::Budget, requests <= allowed, || {
+            format!("{requests} requests for {jobs} jobs in {minutes} minutes with {strikes} faults; {allowed} are allowed")
+        });
+        if self.is_calm() && self.scenario.github.idle_removal.is_none() {
+            let kept: u64 =
+                self.scenario.pools.iter().map(|pool| u64::from(pool.min_idle + pool.warm)).sum();
+            let made: u64 = self.engines.iter().map(super::machine::Machine::made).sum();
+            self.look(Check::NoExcess, made <= jobs + 2 * kept + jobs / 10 + 2, || {
+                format!("{made} instances were made for {jobs} jobs and {kept} to be kept")
+            });
+        }
+    }
+
+    /// What is somebody else's is still there.
+    pub(crate) fn check_foreign(&mut self) {
+        for name in super::github::FOREIGN {
+            let there = self.sim.runner_named(self.scope, name).is_some();
+            self.look(Check::OursOnly, there, || format!("{name}, which is not ours, is gone"));
+        }
     }
 
     /// What of ours is left, if something is.

@@ -68,13 +68,15 @@ impl EnginePort {
             state.count(name_of(fault));
         }
         let mut takes = state.latency();
-        let refused = |kind| Err(error(kind, "refused by a simulated fault"));
         let unknown = || Err(error(BackendErrorKind::Unknown, "the answer was lost"));
         let answer = match fault {
-            Some(EngineFault::NoCapacity) => refused(BackendErrorKind::NoCapacity),
-            Some(EngineFault::Quota) => refused(BackendErrorKind::Quota),
-            Some(EngineFault::ImageMissing) => refused(BackendErrorKind::ImageMissing),
-            Some(EngineFault::Transient) => refused(BackendErrorKind::Transient),
+            // A create that is refused is counted by the pool that asked.
+            Some(_) if call == EngineCall::Create && fault.is_some_and(refuses) => {
+                deed(state, fault)
+            }
+            Some(fault) if refuses(fault) => {
+                Err(error(BackendErrorKind::Transient, "refused by a simulated fault"))
+            }
             Some(EngineFault::Hangs) => return Fate::Never,
             Some(EngineFault::HangsDone) => {
                 let _ = deed(state, fault);
@@ -129,14 +131,21 @@ impl EnginePort {
         if machine.away > 0 {
             return Some(false);
         }
-        machine.watcher = Some(Watcher {
-            life: self.life,
-            events: VecDeque::new(),
-            broken: false,
-            bell: Arc::new(Notify::new()),
-        });
+        machine.watcher =
+            Some(Watcher { events: VecDeque::new(), broken: false, bell: Arc::new(Notify::new()) });
         Some(true)
     }
+}
+
+/// Whether a call with this fault does nothing and says so.
+fn refuses(fault: EngineFault) -> bool {
+    matches!(
+        fault,
+        EngineFault::NoCapacity
+            | EngineFault::Quota
+            | EngineFault::ImageMissing
+            | EngineFault::Transient
+    )
 }
 
 /// The fault's name in the report.
@@ -173,10 +182,21 @@ impl State {
         self.look(Check::IntentFirst, stored, || {
             format!("instance {runner} is created without a stored intent")
         });
+        if let Some(fault) = fault.filter(|fault| refuses(*fault)) {
+            self.create_failed(runner);
+            let kind = match fault {
+                EngineFault::NoCapacity => BackendErrorKind::NoCapacity,
+                EngineFault::Quota => BackendErrorKind::Quota,
+                EngineFault::ImageMissing => BackendErrorKind::ImageMissing,
+                _ => BackendErrorKind::Transient,
+            };
+            return Err(error(kind, "refused by a simulated fault"));
+        }
         if let Some((_, made)) = self.engines[index].named(runner) {
             return Ok(Created { id: made.id.clone(), ready: made.state == MadeState::Running });
         }
         if self.engines[index].len() >= self.engines[index].plan.room as usize {
+            self.count("engine-full");
             self.create_failed(runner);
             return Err(error(BackendErrorKind::NoCapacity, "the engine is full"));
         }

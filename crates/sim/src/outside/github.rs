@@ -20,10 +20,15 @@ use crate::{
 pub(crate) const ADDRESS: &str = "http://sim.test/acme";
 /// The token of the one credential.
 pub(crate) const TOKEN: &str = "ghp_simulated";
+/// Runners that are not ours.
+pub(super) const FOREIGN: [&str; 2] = ["p0-bbbbaaaaaaaaaa", "build-box-1"];
 const SETS: &str = "/services/tenant-7f3a/_apis/runtime/runnerscalesets/";
 const AGENTS: &str = "/services/tenant-7f3a/_apis/distributedtask/pools/0/agents/";
 const QUEUE: &str = "/queue/scalesets/message";
 const REGISTRATION: &str = "/api/v3/actions/runner-registration";
+
+/// How long it may take until an engine that is away is known to be, with a long poll that began before.
+const AWAY_GRACE: Duration = Duration::from_secs(150);
 
 /// What is remembered of GitHub beside its own state.
 #[derive(Default)]
@@ -42,6 +47,8 @@ pub(crate) struct Github {
     pub(crate) requests: u64,
     /// Registrations that were removed behind our back while they had a job that we knew of, or not.
     pub(crate) removed_busy: BTreeMap<String, bool>,
+    /// For how many minutes nobody reached it, in all.
+    pub(super) away_minutes: u64,
     /// When each life began.
     lives: BTreeMap<u64, Duration>,
 }
@@ -49,6 +56,10 @@ pub(crate) struct Github {
 impl Github {
     pub(crate) fn life_begins(&mut self, life: Life, now: Duration) {
         self.lives.insert(life.0, now);
+    }
+
+    fn newest_life(&self) -> Duration {
+        self.lives.last_key_value().map(|(_, began)| *began).unwrap_or_default()
     }
 
     pub(super) fn life_began(&self, life: Life) -> Duration {
@@ -88,6 +99,11 @@ pub(super) fn prepare(scenario: &Scenario) -> Result<(Sim, ScopeId), String> {
     let id = sim.add_scope(&scope("acme"))?;
     sim.add_scope(&scope("acme/app"))?;
     let token = Some(TOKEN.to_owned());
+    // Somebody else's runners: one of another controller, by a name of the same form, and one of a person.
+    for name in FOREIGN {
+        sim.add_runner(super::timestamp(Duration::ZERO), id, name)
+            .ok_or_else(|| format!("the name {name} is taken"))?;
+    }
     sim.add_credential(CredentialSpec::Pat { token, permissions: None, owners: None })?;
     Ok((sim, id))
 }
@@ -239,12 +255,20 @@ impl State {
 
     fn check_capacity(&mut self, set: SetId, capacity: Option<u32>) {
         let Some(pool) = self.disk.pool_of_set(set.0, self.now()) else { return };
-        let Some(plan) = self.scenario.pools.get(pool.index) else { return };
+        let Some(plan) = self.scenario.pools.get(pool.index).cloned() else { return };
         let max = plan.max;
         let advertised = capacity.unwrap_or(u32::MAX);
         self.look(Check::Capacity, advertised <= max, || {
             format!("pool p{} advertises {advertised} of max {max}", pool.index)
         });
+        let engine = &self.engines[plan.engine];
+        let (life, now) = (self.github.newest_life(), self.now());
+        let long_away = engine.away_since.is_some_and(|since| since.max(life) + AWAY_GRACE < now);
+        if long_away {
+            self.look(Check::Capacity, advertised == 0, || {
+                format!("pool p{} has no engine and advertises {advertised}", pool.index)
+            });
+        }
         if pool.closed {
             self.look(Check::Capacity, advertised == 0, || {
                 format!("pool p{} takes no jobs and advertises {advertised}", pool.index)
@@ -457,6 +481,7 @@ impl State {
             FaultSpec { route: "*".to_owned(), action, count: None, skip: 0, probability: None };
         let id = self.sim.set_fault(spec);
         self.count("github-outage");
+        self.github.away_minutes += lasts.as_secs() / 60;
         let at = self.after(lasts);
         self.calendar.put(at, Happening::FaultEnds(vec![id]));
     }

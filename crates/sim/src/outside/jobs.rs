@@ -11,6 +11,9 @@ use crate::checks::Check;
 /// A runner's lock lasts ten minutes: it is renewed well before.
 const RENEWAL: Duration = Duration::from_secs(240);
 
+/// How long a job may wait for its runner where nothing goes wrong, beside the time for all jobs.
+const CALM_BOUND: Duration = Duration::from_secs(180);
+
 /// A job.
 #[derive(Debug, Clone)]
 pub(crate) struct JobRow {
@@ -42,10 +45,6 @@ impl Jobs {
     fn put(&mut self, row: JobRow) {
         self.by_id.insert(row.id, self.rows.len());
         self.rows.push(row);
-    }
-
-    pub(crate) fn get(&self, id: JobId) -> Option<&JobRow> {
-        self.by_id.get(&id).and_then(|at| self.rows.get(*at))
     }
 
     /// Notes why a job may end badly, or late.
@@ -134,6 +133,7 @@ impl State {
                 (row.starts, row.takes, row.pool)
             });
         let (starts, takes, pool) = starts.unwrap_or((1, Duration::from_secs(1), 0));
+        self.failed_creates.remove(&pool);
         self.note(format_args!("{name} ({serial}) begins job {job}"));
         self.look(Check::StartsOnce, starts == 1, || format!("job {job} starts {starts} times"));
         self.look(Check::OneJob, jobs == 1, || {
@@ -192,6 +192,8 @@ impl State {
 
     /// How every job ended, at the end of the simulation.
     pub(crate) fn check_jobs(&mut self) {
+        let calm = self.is_calm();
+        let calm_bound = CALM_BOUND + self.time_for_jobs();
         let rows = std::mem::take(&mut self.jobs.rows);
         for (number, row) in rows.iter().enumerate() {
             let Some(facts) = self.sim.job(row.id) else { continue };
@@ -200,6 +202,16 @@ impl State {
             match facts.place {
                 JobPlace::Over(Conclusion::Success) => {
                     self.look(Check::EndsForCause, true, String::new);
+                    if let Some(started) = facts.started_at.filter(|_| calm) {
+                        let waited = started.duration_since(facts.queued_at).unsigned_abs();
+                        self.look(Check::StartsInTime, waited <= calm_bound, || {
+                            format!(
+                                "job {number} ({}) waited {:.0} s",
+                                row.id,
+                                waited.as_secs_f64()
+                            )
+                        });
+                    }
                 }
                 JobPlace::Over(end) => {
                     let excuse = row.excuse.or_else(|| {

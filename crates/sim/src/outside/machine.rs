@@ -13,7 +13,7 @@ use dayfly_core::{
 use dayfly_github_sim::{HoldId, JobId, RunnerId};
 use tokio::sync::Notify;
 
-use super::{Life, timestamp};
+use super::timestamp;
 use crate::scenario::{EngineCall, EngineFault, EnginePlan};
 
 /// An engine.
@@ -26,6 +26,8 @@ pub(crate) struct Machine {
     faults: Vec<(EngineCall, EngineFault, u32)>,
     /// How many outages are under way.
     pub(crate) away: u32,
+    /// Since when it is away.
+    pub(crate) away_since: Option<Duration>,
     pub(crate) watcher: Option<Watcher>,
     pub(crate) events_lost: u32,
     /// Lists of the last half minute, for those that are stale.
@@ -36,7 +38,6 @@ pub(crate) struct Machine {
 
 /// Somebody who follows the events.
 pub(crate) struct Watcher {
-    pub(crate) life: Life,
     pub(crate) events: VecDeque<InstanceEvent>,
     pub(crate) broken: bool,
     pub(crate) bell: Arc<Notify>,
@@ -88,6 +89,7 @@ impl Machine {
             serial: 0,
             faults: Vec::new(),
             away: 0,
+            away_since: None,
             watcher: None,
             events_lost: 0,
             old: VecDeque::new(),
@@ -101,6 +103,8 @@ impl Machine {
 
     pub(crate) fn heal(&mut self) {
         self.faults.clear();
+        self.away = 0;
+        self.away_since = None;
         self.events_lost = 0;
     }
 
@@ -114,6 +118,11 @@ impl Machine {
             self.faults.remove(at);
         }
         Some(fault)
+    }
+
+    /// How many instances were ever made.
+    pub(crate) fn made(&self) -> u64 {
+        self.serial
     }
 
     /// Makes an instance; its serial number.

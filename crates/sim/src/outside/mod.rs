@@ -76,6 +76,8 @@ pub(crate) struct State {
     latencies: fastrand::Rng,
     /// Until when the driver sleeps.
     pub(crate) armed: Option<Instant>,
+    /// When creates of each pool were refused, since a job of it last began.
+    failed_creates: BTreeMap<usize, std::collections::VecDeque<Duration>>,
     /// When the last fault struck, or ended.
     pub(crate) last_fault: Duration,
 }
@@ -166,6 +168,7 @@ impl State {
             crash_in: None,
             latencies: fastrand::Rng::with_seed(scenario.seed ^ 0x6c61_7465_6e63_7900),
             armed: None,
+            failed_creates: BTreeMap::new(),
             last_fault: Duration::ZERO,
             scenario: Arc::clone(scenario),
         })

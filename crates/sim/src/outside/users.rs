@@ -11,6 +11,9 @@ use dayfly_github_sim::{RunnerRefused, SetFacts};
 use super::{Happening, State, disk::index_of, machine::MadeState};
 use crate::{checks::Check, scenario::What};
 
+/// Over which refused creates are counted.
+const BACK_OFF_WINDOW: Duration = Duration::from_secs(30 * 60);
+
 impl State {
     /// Lets everything happen that is due.
     pub(crate) fn advance(&mut self) {
@@ -44,7 +47,11 @@ impl State {
                 }
             }
             Happening::EngineBack(engine) => {
-                self.engines[engine].away = self.engines[engine].away.saturating_sub(1);
+                let machine = &mut self.engines[engine];
+                machine.away = machine.away.saturating_sub(1);
+                if machine.away == 0 {
+                    machine.away_since = None;
+                }
                 self.note(format_args!("engine e{engine} is back"));
                 self.last_fault = self.now();
             }
@@ -142,7 +149,9 @@ impl State {
             }
             What::EngineAway { engine, lasts } => {
                 self.count("engine-away");
+                let now = self.now();
                 self.engines[*engine].away += 1;
+                self.engines[*engine].away_since.get_or_insert(now);
                 self.engines[*engine].break_watch();
                 let at = self.after(*lasts);
                 self.calendar.put(at, Happening::EngineBack(*engine));
@@ -260,8 +269,22 @@ impl State {
         });
     }
 
-    /// Refused creates: a pool whose creation fails asks seldom.
-    pub(super) fn create_failed(&mut self, _runner: &RunnerName) {
-        self.count("engine-full");
+    /// A create call was refused: a pool whose creation fails asks seldom.
+    pub(super) fn create_failed(&mut self, runner: &RunnerName) {
+        let Some(index) = index_of(runner.pool_str()) else { return };
+        let Some(max) = self.scenario.pools.get(index).map(|pool| pool.max as usize) else {
+            return;
+        };
+        let now = self.now();
+        let failed = self.failed_creates.entry(index).or_default();
+        failed.push_back(now);
+        while failed.front().is_some_and(|at| *at + BACK_OFF_WINDOW < now) {
+            failed.pop_front();
+        }
+        let count = failed.len();
+        // Three rounds of as many as are wanted, then one in five minutes.
+        self.look(Check::BackOff, count <= 3 * max + 12, || {
+            format!("pool p{index} had {count} creates refused in half an hour, with max {max}")
+        });
     }
 }
