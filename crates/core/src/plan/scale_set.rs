@@ -183,6 +183,8 @@ fn converse(
     due = earlier(due, pause.filter(|until| *until > now));
     if refresh_due(pool, demand, now, &mut due) {
         call(world, pool, scope, ScaleSetCall::RefreshSession(set, session.clone()), actions);
+    } else if is_open(world, spec, pool) && unheard_due(pool, capacity, demand, now, &mut due) {
+        return earlier(due, close_session(world, spec, pool, now, actions));
     } else if is_open(world, spec, pool) {
         acquire(world, pool, scope, census, capacity, demand, actions);
     }
@@ -268,6 +270,30 @@ fn refresh_due(pool: &Pool, demand: Demand, now: Timestamp, due: &mut Option<Tim
     let oldest_end = pool.finished.values().map(|finished| finished.at).min();
     let differs = pool.differs_since.filter(|_| demand.differs());
     earlier(oldest_end, differs).is_some_and(|since| reached(later(since, DIFFERENCE_MAX).max(gap)))
+}
+
+/// Whether jobs wait of which no message tells. An offer whose message was lost on its way is made again to a new session
+/// alone (acquire mode): where fresh counts tell of more jobs than were offered, there is room for them, and no message
+/// follows, the session is closed and opened anew. One that never had a message has lost none.
+fn unheard_due(
+    pool: &Pool,
+    capacity: u32,
+    demand: Demand,
+    now: Timestamp,
+    due: &mut Option<Timestamp>,
+) -> bool {
+    let (Some((counts, _)), Some(refreshed)) = (pool.state.statistics, pool.refreshed_at) else {
+        return false;
+    };
+    let unheard = counts.available as usize > pool.available.len() && capacity > demand.jobs;
+    if !unheard || pool.state.cursor.0 == 0 || pool.heard_at != Some(refreshed) {
+        return false;
+    }
+    let at = later(refreshed, DIFFERENCE_MAX);
+    if at > now {
+        *due = earlier(*due, Some(at));
+    }
+    at <= now
 }
 
 fn note_difference(

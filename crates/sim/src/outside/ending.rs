@@ -57,7 +57,10 @@ impl State {
                 .sim
                 .every_runner()
                 .into_iter()
-                .filter(|runner| RunnerName::new(&runner.name).is_ok_and(|name| of_pool(&name)))
+                .filter(|runner| {
+                    self.is_ours(&runner.name)
+                        && RunnerName::new(&runner.name).is_ok_and(|name| of_pool(&name))
+                })
                 .collect();
             let idle = registrations.iter().filter(|runner| runner.online).count();
             // After three failures in a row one instance is made at a time, until a job proves that they work.
