@@ -1,5 +1,6 @@
 //! Properties that hold whatever happens: a legal world outside with every fault that it may have, and any outcome at
 //! all.
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod lab;
 mod property;

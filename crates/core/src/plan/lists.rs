@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::{
     effect::Flight,
     model::{ScopeName, Spec, TroubleKey, later},
-    world::{Action, World},
+    world::{Action, Pool, World},
 };
 
 /// Engines and GitHub's registrations are listed this often though nothing happens.
@@ -69,13 +69,17 @@ pub(super) fn next_due(world: &World, now: Timestamp) -> Option<Timestamp> {
 fn absences(world: &World, scope: &ScopeName) -> (Option<Timestamp>, usize) {
     let mut oldest = None;
     let mut count = 0;
-    for (name, since) in world.absences() {
-        if world.scope_of(name.pool_str()).as_ref() == Some(scope) {
-            oldest = super::earlier(oldest, Some(since));
-            count += 1;
-        }
+    for pool in of_scope(world, scope) {
+        oldest = super::earlier(oldest, pool.absences.first().map(|(since, _)| *since));
+        count += pool.absences.len();
     }
     (oldest, count)
+}
+
+fn of_scope<'a>(world: &'a World, scope: &'a ScopeName) -> impl Iterator<Item = &'a Pool> {
+    world.pools().filter(move |pool| {
+        !pool.runners.is_empty() && world.scope_of(pool.state.name.as_str()).as_ref() == Some(scope)
+    })
 }
 
 fn has_set(world: &World, scope: &ScopeName) -> bool {
@@ -102,11 +106,7 @@ fn registrations_due(world: &World, scope: &ScopeName, now: Timestamp) -> bool {
 fn duty_at(world: &World, scope: &ScopeName, listed_at: Option<Timestamp>) -> Option<Timestamp> {
     let (oldest, count) = absences(world, scope);
     let oldest = oldest.filter(|_| !by_name(world, scope))?;
-    let rows: usize = world
-        .pools()
-        .filter(|pool| world.scope_of(pool.state.name.as_str()).as_ref() == Some(scope))
-        .map(|pool| pool.runners.len())
-        .sum();
+    let rows: usize = of_scope(world, scope).map(|pool| pool.runners.len()).sum();
     let gathered = if rows == count { oldest } else { later(oldest, GATHER) };
     Some(listed_at.map_or(gathered, |at| later(at, GATHER).max(gathered)))
 }

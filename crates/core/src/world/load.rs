@@ -52,7 +52,6 @@ impl World {
             flights: BTreeMap::new(),
             suspects: BTreeSet::new(),
             early: BTreeSet::new(),
-            absences: BTreeMap::new(),
             past: VecDeque::new(),
             past_at: BTreeMap::new(),
             forgotten: Forgotten::default(),
@@ -89,7 +88,7 @@ impl World {
             }
             let pool =
                 world.pools.entry(name.clone()).or_insert_with(|| Pool::new(PoolState::new(name)));
-            super::note_absence(&mut world.absences, &runner);
+            pool.note_absence(&runner);
             pool.runners.insert(runner.name.clone(), runner);
         }
         let mut completed = Vec::new();

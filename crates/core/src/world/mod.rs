@@ -26,8 +26,8 @@ pub use pool::{ASSIGNMENT_BELIEVED, Finished, Pool};
 use crate::{
     effect::Flight,
     model::{
-        Attempt, BackendName, ControllerId, Event, EventKind, JobId, MessageId, PoolName, Proof,
-        Reason, Registration, Runner, RunnerName, ScaleSetTrack, ScopeName, Trouble, TroubleKey,
+        Attempt, BackendName, ControllerId, Event, EventKind, JobId, MessageId, PoolName, Reason,
+        Runner, RunnerName, ScaleSetTrack, ScopeName, Trouble, TroubleKey,
     },
     ports::{Capabilities, JobKey},
 };
@@ -103,7 +103,6 @@ pub struct World {
     suspects: BTreeSet<RunnerName>,
     /// Instances whose waiter was ready before their create call returned.
     early: BTreeSet<RunnerName>,
-    absences: BTreeMap<RunnerName, Timestamp>,
     past: VecDeque<Past>,
     past_at: BTreeMap<RunnerName, Timestamp>,
     /// Rows that the store still has.
@@ -204,11 +203,6 @@ impl World {
         self.suspects.contains(name)
     }
 
-    /// Registrations to be proved gone by their absence from a list, and since when.
-    pub fn absences(&self) -> impl Iterator<Item = (&RunnerName, Timestamp)> {
-        self.absences.iter().map(|(name, since)| (name, *since))
-    }
-
     /// Every scope.
     pub fn scopes(&self) -> impl Iterator<Item = (&ScopeName, &ScopeView)> {
         self.scopes.iter()
@@ -271,7 +265,7 @@ impl World {
             || self.forgotten.runners.remove(&name).unwrap_or(0),
             |before| before.generation,
         );
-        note_absence(&mut self.absences, &next);
+        pool.note_absence(&next);
         if to == crate::model::Phase::Gone {
             let past = Past {
                 name: name.clone(),
@@ -385,17 +379,5 @@ impl World {
 
     fn job_key(pool: &PoolName, job: &JobId) -> JobKey {
         JobKey { pool: pool.clone(), job: job.clone() }
-    }
-}
-
-/// Keeps the index of registrations to be proved gone by their absence.
-fn note_absence(absences: &mut BTreeMap<RunnerName, Timestamp>, runner: &Runner) {
-    match &runner.registration {
-        Registration::Removing { since, proof: Proof::Absence, .. } => {
-            absences.insert(runner.name.clone(), *since);
-        }
-        _ => {
-            absences.remove(&runner.name);
-        }
     }
 }

@@ -6,8 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     model::{
-        Attempt, Job, JobId, JobState, MessageId, PoolState, Runner, RunnerGroupId, RunnerName,
-        ScaleSetTrack, ScopeName, Statistics, later,
+        Attempt, Job, JobId, JobState, MessageId, PoolState, Proof, Registration, Runner,
+        RunnerGroupId, RunnerName, ScaleSetTrack, ScopeName, Statistics, later,
     },
     ports::ScaleSetRecord,
 };
@@ -66,6 +66,8 @@ pub struct Pool {
     pub differs_since: Option<Timestamp>,
     /// Failed deletions of messages.
     pub acknowledge_attempt: Option<Attempt>,
+    /// Registrations to be proved gone by their absence from a list: the oldest first.
+    pub absences: BTreeSet<(Timestamp, RunnerName)>,
     /// Completed jobs by the time of their end, oldest first, for pruning.
     pub(super) completed: VecDeque<(Timestamp, JobId)>,
     /// Whether its plan is out of date.
@@ -94,9 +96,24 @@ impl Pool {
             refresh_began_at: None,
             differs_since: None,
             acknowledge_attempt: None,
+            absences: BTreeSet::new(),
             completed: VecDeque::new(),
             touched: true,
             due: None,
+        }
+    }
+
+    /// Keeps the index of absences true, before `next` takes its row's place.
+    pub(super) fn note_absence(&mut self, next: &Runner) {
+        let since = |row: &Runner| match &row.registration {
+            Registration::Removing { since, proof: Proof::Absence, .. } => Some(*since),
+            _ => None,
+        };
+        if let Some(since) = self.runners.get(&next.name).and_then(since) {
+            self.absences.remove(&(since, next.name.clone()));
+        }
+        if let Some(since) = since(next) {
+            self.absences.insert((since, next.name.clone()));
         }
     }
 

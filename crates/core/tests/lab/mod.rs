@@ -65,7 +65,7 @@ pub struct Lab {
 impl Lab {
     /// A first start, on an empty store.
     pub fn new(spec: Spec, backends: BTreeMap<BackendName, Capabilities>, now: Timestamp) -> Self {
-        let store = Memory::new(ControllerId(Uuid::from_u128(0xDA7F_1E5)));
+        let store = Memory::new(ControllerId(Uuid::from_u128(0x0DA7_F1E5)));
         let world = World::new(store.load(), &spec, backends.clone(), now);
         Self {
             spec,
