@@ -50,6 +50,9 @@ const SETTLE_BOUND: Duration = Duration::from_secs(40 * 60);
 /// How long a daemon may take to end, whatever is wrong outside.
 const END_BOUND: Duration = Duration::from_secs(30);
 
+/// How long a new life may take until its explanations are its own.
+const SECOND_LOOK: Duration = Duration::from_secs(90);
+
 /// How often the explanations are looked at in most seeds.
 const EXPLAIN_EVERY: Duration = Duration::from_secs(30);
 
@@ -151,13 +154,16 @@ impl Driver {
             return;
         }
         // Every step for some seeds, now and then for the others: asking costs more than all else.
-        let often = self.scenario.seed % 16 == 0;
+        let often = self.scenario.seed.is_multiple_of(16);
         self.explain_at = self.now() + if often { Duration::ZERO } else { EXPLAIN_EVERY };
         let Some(daemon) = &self.daemon else { return };
         let handle = daemon.handle.clone();
         let found = handle.read(crate::explain::unexplained).await;
         if let Ok(found) = found {
             let mut state = self.outside.lock();
+            // What was promised before the daemon's death may be over: it needs a moment to see that.
+            let fresh = state.github.newest_life() + SECOND_LOOK > state.now();
+            let found = found.filter(|_| !fresh);
             state.look(Check::Explained, found.is_none(), || found.unwrap_or_default());
         }
     }
@@ -184,19 +190,19 @@ impl Driver {
         tokio::select! {
             biased;
             () = outside.bell.notified() => {}
-            end = ended => self.ended(end),
+            end = ended => self.ended(&end),
             () = sleep_until(next) => {}
         }
     }
 
     /// The daemon ended by itself.
-    fn ended(&mut self, end: Result<(), dayfly_engine::TaskDied>) {
+    fn ended(&mut self, end: &Result<(), dayfly_engine::TaskDied>) {
         self.daemon = None;
         let asked = self.stop_asked.take();
         {
             let mut state = self.outside.lock();
             let at = state.now();
-            match (&end, asked) {
+            match (end, asked) {
                 (Ok(()), Some(asked)) => state.look(Check::Ends, at <= asked + END_BOUND, || {
                     format!("it took {:.0} s to end", (at - asked).as_secs_f64())
                 }),
@@ -261,15 +267,13 @@ impl Driver {
     /// What is done to the daemon, or through it.
     fn strike_own(&mut self, what: &What) {
         match what {
-            What::Crash { points, down, jump_s } => {
-                if self.daemon.is_some() {
-                    self.down = *down;
-                    self.jump_s = *jump_s;
-                    if *jump_s != 0 {
-                        self.outside.lock().count("clock-jump");
-                    }
-                    self.outside.lock().arm_crash(*points);
+            What::Crash { points, down, jump_s } if self.daemon.is_some() => {
+                self.down = *down;
+                self.jump_s = *jump_s;
+                if *jump_s != 0 {
+                    self.outside.lock().count("clock-jump");
                 }
+                self.outside.lock().arm_crash(*points);
             }
             What::Restart { down } => {
                 self.down = *down;

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use dayfly_sim::{Campaign, Dials};
 
 fn campaign(first_seed: u64, seeds: u64, jobs_each: usize) -> Campaign {
-    let jobs = jobs_each * usize::try_from(seeds).unwrap();
+    let jobs = jobs_each * usize::try_from(seeds).unwrap_or(usize::MAX);
     Campaign { first_seed, seeds, jobs, dials: Dials::default() }
 }
 

@@ -48,7 +48,7 @@ impl State {
             let instances = self
                 .engines
                 .iter()
-                .flat_map(|machine| machine.iter())
+                .flat_map(super::machine::Machine::iter)
                 .filter(|made| of_pool(&made.name));
             let instances: Vec<_> = instances.collect();
             let living = instances.iter().filter(|made| made.lives()).count();

@@ -58,7 +58,7 @@ impl Github {
         self.lives.insert(life.0, now);
     }
 
-    fn newest_life(&self) -> Duration {
+    pub(crate) fn newest_life(&self) -> Duration {
         self.lives.last_key_value().map(|(_, began)| *began).unwrap_or_default()
     }
 

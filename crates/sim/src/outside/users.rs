@@ -227,7 +227,7 @@ impl State {
         let living = self
             .engines
             .iter()
-            .flat_map(|machine| machine.iter())
+            .flat_map(super::machine::Machine::iter)
             .filter(|made| {
                 made.lives() && !made.beyond && made.name.pool_str() == runner.pool_str()
             })
