@@ -81,7 +81,7 @@ proptest! {
 
     #[test]
     fn after_any_chaos_every_job_runs_and_nothing_is_left(
-        choices in prop::collection::vec(any::<u16>(), 1..500),
+        choices in prop::collection::vec(any::<u16>(), 1..1_200),
         (warm, min_idle, max) in (0_u32..3, 0_u32..2, 1_u32..5),
         boots_fast in any::<bool>(),
     ) {

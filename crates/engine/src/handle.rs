@@ -1,11 +1,11 @@
 //! How the rest of the program speaks with the controller.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use dayfly_core::{
     effect::Command,
-    model::{PoolName, RunnerName},
-    ports::StoreError,
+    model::{PoolName, RunnerName, ScopeName},
+    ports::{Forge, StoreError},
 };
 use tokio::sync::{Notify, mpsc, oneshot};
 
@@ -44,6 +44,7 @@ pub struct Handle {
     pub(crate) readers: mpsc::Sender<Reader>,
     pub(crate) wake: Arc<Notify>,
     pub(crate) tasks: Tasks,
+    pub(crate) forges: Arc<BTreeMap<ScopeName, Arc<dyn Forge>>>,
 }
 
 impl Handle {
@@ -75,6 +76,12 @@ impl Handle {
             Command::Stop => self.stop().await,
             command => self.ask(|answer| Input::Asked { command, answer }).await,
         }
+    }
+
+    /// GitHub through a scope's credential, for questions that decide nothing.
+    #[must_use]
+    pub fn forge(&self, scope: &ScopeName) -> Option<Arc<dyn Forge>> {
+        self.forges.get(scope).cloned()
     }
 
     /// Hints that a pass is worth doing now. Wake-ups coalesce.

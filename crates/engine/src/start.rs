@@ -47,6 +47,7 @@ pub fn start(spec: Arc<Spec>, stored: Stored, ports: Ports) -> Engine {
         readers,
         wake: Arc::new(Notify::new()),
         tasks: tasks.clone(),
+        forges: Arc::new(ports.forges.clone()),
     };
     let capabilities =
         ports.backends.iter().map(|(name, port)| (name.clone(), port.capabilities())).collect();

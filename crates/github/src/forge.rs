@@ -3,8 +3,8 @@
 use dayfly_core::{
     model::{Message, MessageId, RegistrationId, RunnerGroupId, RunnerName, ScaleSetId, SessionId},
     ports::{
-        BoxFuture, Finding, Forge, ForgeError, Minted, RateLimit, RunnerRecord, ScaleSetRecord,
-        Session,
+        BoxFuture, Finding, Forge, ForgeError, JobRecord, Minted, RateLimit, RunnerRecord,
+        ScaleSetRecord, Session,
     },
 };
 
@@ -112,6 +112,15 @@ impl Forge for GitHub {
 
     fn list_runners(&self) -> BoxFuture<'_, Result<Vec<RunnerRecord>, ForgeError>> {
         Box::pin(self.shared.list_runners())
+    }
+
+    fn find_jobs<'a>(
+        &'a self,
+        repository: &'a str,
+        run: i64,
+        job: Option<i64>,
+    ) -> BoxFuture<'a, Result<Vec<JobRecord>, ForgeError>> {
+        Box::pin(self.shared.find_jobs(repository, run, job))
     }
 
     fn rate_limit(&self) -> Option<RateLimit> {

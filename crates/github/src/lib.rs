@@ -17,6 +17,7 @@ mod client;
 mod credential;
 mod entry;
 mod forge;
+mod jobs;
 mod limits;
 mod message;
 mod operation;

@@ -44,6 +44,10 @@ pub(crate) enum Operation<'a> {
     ListRunners {
         scope: &'a str,
     },
+    FindJobs {
+        repository: &'a str,
+        run: i64,
+    },
 }
 
 impl fmt::Display for Operation<'_> {
@@ -77,6 +81,7 @@ impl fmt::Display for Operation<'_> {
             }
             Self::FindRunner(runner) => write!(f, "look up runner {runner}"),
             Self::RemoveRunner(id) => write!(f, "remove registration {id}"),
+            Self::FindJobs { repository, run } => write!(f, "read run {run} of {repository}"),
             Self::ListRunners { scope } => write!(f, "list the runners of {scope}"),
         }
     }

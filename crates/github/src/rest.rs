@@ -17,7 +17,6 @@ use crate::{
     operation::Operation,
     redirect,
     refusal::{Judge, Surface, error, unanswered, within},
-    wire::Manner,
 };
 
 /// The version of the REST API that this client was written for (protocol.md, 5).
@@ -138,7 +137,7 @@ impl Shared {
                 error(operation, ForgeErrorKind::Refused, &format!("no valid request: {cause}"))
             })?;
         // Everything that this client asks of the REST API may be asked twice: reads, and tokens that simply expire.
-        let response = self.wire.send(request, Manner::Safe).await;
+        let response = self.wire.send_counted(request, bucket).await;
         let response =
             response.map_err(|cause| unanswered(operation, authorization.token(), &cause))?;
         self.wire.note(bucket, response.headers());

@@ -84,12 +84,35 @@ impl Wire {
         if manner == Manner::Poll {
             request.extensions_mut().insert(LongPoll);
         }
+        self.repeat(request, manner, || false).await
+    }
+
+    /// Sends a request that counts against a rate limit, and repeats it shortly, but not once another request has met the
+    /// limit: GitHub then wants to be left alone.
+    pub async fn send_counted(
+        &self,
+        request: Request<Bytes>,
+        bucket: Bucket,
+    ) -> Result<Response<Bytes>, TransportError> {
+        let limited = || self.limits().refused_until(bucket, self.now()).is_some();
+        self.repeat(request, Manner::Safe, limited).await
+    }
+
+    async fn repeat(
+        &self,
+        request: Request<Bytes>,
+        manner: Manner,
+        in_vain: impl Fn() -> bool,
+    ) -> Result<Response<Bytes>, TransportError> {
         let mut waits = WAITS.into_iter();
         loop {
             let answer = self.attempt(request.clone(), manner).await?;
             match waits.next() {
                 Some(wait) if is_worth_repeating(&answer, manner) => time::sleep(wait).await,
                 _ => return answer,
+            }
+            if in_vain() {
+                return answer;
             }
         }
     }

@@ -16,9 +16,10 @@ use axum::{
 use dayfly_core::{
     effect::Command,
     model::{InvalidName, PoolName, RunnerName},
-    report::{self, Explanation, JobView, PlanView, PoolStatus, RunnerView},
+    ports::ForgeError,
+    report::{self, Explanation, JobAddress, JobView, PlanView, PoolStatus, RunnerView},
 };
-use dayfly_engine::{Handle, Refused};
+use dayfly_engine::{Handle, Refused, Stopped};
 use serde::Deserialize;
 use tokio::time::timeout;
 
@@ -102,10 +103,50 @@ async fn explain(
             "give a job's id or address, a pool or a runner",
         ));
     }
+    let address = JobAddress::parse(&what);
     let explained =
         handle.read(move |view| report::explain(view.world, view.spec, &what, view.now)).await?;
+    let unknown = match explained {
+        Ok(explanation) => return Ok(Json(explanation)),
+        Err(unknown) => unknown.sentence,
+    };
+    let asked = match address {
+        Some(address) => ask_github(&handle, &address).await?,
+        None => None,
+    };
     let hint = "`dayfly jobs`, `dayfly runners` and `dayfly status` list what is known";
-    Ok(Json(explained.map_err(|unknown| ApiError::not_found(unknown.sentence, hint))?))
+    match asked {
+        Some(Ok(explanation)) => Ok(Json(explanation)),
+        Some(Err(refused)) => Err(ApiError::not_found(
+            format!("{unknown}. GitHub could not be asked: {refused}"),
+            hint,
+        )),
+        None => Err(ApiError::not_found(unknown, hint)),
+    }
+}
+
+/// A job that no message has told of, read from GitHub's REST API where a credential of ours may. `None`: no scope of
+/// ours covers it, or GitHub tells of no job.
+async fn ask_github(
+    handle: &Handle,
+    address: &JobAddress,
+) -> Result<Option<Result<Explanation, ForgeError>>, Stopped> {
+    let of = address.clone();
+    let scopes = handle.read(move |view| of.scopes(view.spec)).await?;
+    let mut refused = None;
+    for forge in scopes.iter().filter_map(|scope| handle.forge(scope)) {
+        let repository = address.repository();
+        match forge.find_jobs(&repository, address.run, address.job).await {
+            Ok(records) => {
+                let explain = handle.read(move |view| {
+                    report::explain_listed(view.world, view.spec, &repository, &records, view.now)
+                });
+                return Ok(explain.await?.map(Ok));
+            }
+            Err(error) => refused = Some(Err(error)),
+        }
+    }
+    Ok(refused)
 }
 
 async fn pool(State(handle): State<Handle>, Named(name): Named<PoolName>) -> Answer<PoolStatus> {

@@ -93,6 +93,25 @@ pub struct RateLimit {
     pub resets_at: Timestamp,
 }
 
+/// A workflow job, as GitHub's public REST API tells it (`GET /repos/{owner}/{repo}/actions/jobs/{id}`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobRecord {
+    /// Its public id. The scale sets' messages do not have it.
+    pub id: i64,
+    /// The public id of its run.
+    pub run_id: i64,
+    /// Its name in the run.
+    pub name: String,
+    /// GitHub's word: queued, in_progress, completed, waiting, requested or pending.
+    pub status: String,
+    /// GitHub's word, once it is completed.
+    pub conclusion: Option<String>,
+    /// The labels that it asks for.
+    pub labels: Vec<String>,
+    /// The runner that has or had it, by name.
+    pub runner: Option<String>,
+}
+
 /// A permission, in GitHub's words.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -227,6 +246,14 @@ pub trait Forge: Send + Sync {
 
     /// Lists every registration of the scope: whole or an error, never a part.
     fn list_runners(&self) -> BoxFuture<'_, Result<Vec<RunnerRecord>, ForgeError>>;
+
+    /// The jobs of a run (`OWNER/REPO`, its newest attempt, at most 100), or the one job of it that is asked for.
+    fn find_jobs<'a>(
+        &'a self,
+        repository: &'a str,
+        run: i64,
+        job: Option<i64>,
+    ) -> BoxFuture<'a, Result<Vec<JobRecord>, ForgeError>>;
 
     /// What the credential may still ask, as of the newest answer; `None` before the first.
     fn rate_limit(&self) -> Option<RateLimit>;

@@ -5,14 +5,18 @@
 
 mod condition;
 mod explain;
+mod job_address;
 mod jobs;
+mod listed;
 mod plan_view;
 mod runners;
 mod status;
 
 pub use condition::{Condition, ConditionKind, pool_conditions};
 pub use explain::{Explanation, NotKnown, explain};
+pub use job_address::JobAddress;
 pub use jobs::{JobView, jobs};
+pub use listed::explain_listed;
 pub use plan_view::{PlanView, PoolPlan, plan_view};
 pub use runners::{RunnerView, runners};
 pub use status::{BackendStatus, PoolStatus, ScopeStatus, Status, status};

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::{Pool, World, apply_registration::OWN_REMOVAL};
 use crate::{
+    effect::Flight,
     model::{
         Attempt, BackendName, Instance, PoolName, PoolState, Proof, Registration, RegistrationId,
         Runner, RunnerName, ScopeName, TroubleKey,
@@ -165,7 +166,11 @@ impl World {
         began_at: Timestamp,
         now: Timestamp,
     ) {
-        let before = runner.registration.since().is_some_and(|since| since < began_at);
+        // A mint that is under way may make the registration after the list was read: its absence proves nothing yet. Without
+        // this the row of a lost instance went, and the mint's next attempt registered a name that nobody knew.
+        let under_way = self.is_flying(&Flight::Registration(runner.name.clone()));
+        let before =
+            !under_way && runner.registration.since().is_some_and(|since| since < began_at);
         match (&runner.registration, record) {
             (Registration::Removing { .. }, None) if before => {
                 self.put(runner.registration_gone(now), now);

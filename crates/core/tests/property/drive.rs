@@ -67,18 +67,18 @@ impl Run {
 
     /// Something happens, of all that may.
     pub fn step(&mut self, tape: &mut Tape) -> Result<(), String> {
-        match tape.pick(24) {
-            0..=8 => self.answer(tape),
-            9..=13 => self.progress(tape),
-            14 | 15 => self.queue(tape),
-            16 => self.wait(tape.pick(120)),
-            17 => self.wait(tape.pick(1_200)),
-            18 => self.crash(tape),
-            19 => self.stale_news(tape),
-            20 => self.misfortune(tape),
-            21 => self.user(tape),
-            22 => {
-                self.lab.disk_full = tape.chance(50);
+        match tape.pick(48) {
+            0..=15 => self.answer(tape),
+            16..=27 => self.progress(tape),
+            28..=31 => self.queue(tape),
+            32 | 33 => self.wait(tape.pick(20)),
+            34 => self.wait(tape.pick(1_200)),
+            35 => self.crash(tape),
+            36 => self.stale_news(tape),
+            37 => self.misfortune(tape),
+            38..=40 => self.user(tape),
+            41 => {
+                self.lab.disk_full = tape.chance(30);
                 self.pass()
             }
             _ => self.answer_all(),
@@ -189,16 +189,16 @@ impl Run {
 
     /// Behind our back: GitHub removes a runner or evicts the session, the engine loses an instance.
     fn misfortune(&mut self, tape: &mut Tape) -> Result<(), String> {
-        match tape.pick(4) {
-            0 => self.outside.session = None,
-            1 => {
+        match tape.pick(7) {
+            0 | 1 => self.outside.session = None,
+            2 | 3 => {
                 if let Some(name) = self.some_instance(tape)
                     && !self.outside.is_busy(&name)
                 {
                     self.outside.registrations.remove(&name);
                 }
             }
-            2 => {
+            4 | 5 => {
                 if let Some(name) = self.some_instance(tape) {
                     self.outside.die(&name);
                 }
@@ -229,11 +229,11 @@ impl Run {
     fn user(&mut self, tape: &mut Tape) -> Result<(), String> {
         let names: Vec<_> = self.lab.world.runners().map(|row| row.name.clone()).collect();
         let pool = self.pool();
-        let command = match (tape.pick(4), names.get(tape.pick(names.len()))) {
+        let command = match (tape.pick(8), names.get(tape.pick(names.len()))) {
             (0, _) => Command::Drain(pool),
-            (1, _) | (_, None) => Command::Undrain(pool),
+            (1..=3, _) | (_, None) => Command::Undrain(pool),
             (choice, Some(runner)) => {
-                let even_busy = choice == 3;
+                let even_busy = choice == 4;
                 if even_busy {
                     self.outside.allowed.insert(runner.clone());
                 }

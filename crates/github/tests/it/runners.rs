@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use dayfly_core::ports::Forge;
 
+use serde_json::json;
+
 use crate::fixture::{Fixture, opened, runner};
 
 #[tokio::test]
@@ -29,4 +31,23 @@ async fn a_name_is_looked_up_exactly() {
     github.mint(set, &runner(6)).await.unwrap();
     let record = github.find_runner(&runner(5)).await.unwrap().unwrap();
     assert_eq!((record.id, record.name.as_str()), (minted.id, runner(5).as_str()));
+}
+
+#[tokio::test]
+async fn jobs_of_a_run_are_read() {
+    let (fixture, github) = Fixture::with_token("acme/app").await;
+    let queued =
+        json!({ "scope": "acme/app", "labels": ["linux", "gpu"], "steps": [], "count": 1 });
+    fixture.control("jobs", &queued).await;
+    let state = fixture.look("state").await;
+    let job = &state["jobs"][0];
+    let (id, run) = (job["id"].as_i64().unwrap(), job["run_id"].as_i64().unwrap());
+    let by_run = github.find_jobs("acme/app", run, None).await.unwrap();
+    let by_id = github.find_jobs("acme/app", run, Some(id)).await.unwrap();
+    assert_eq!(by_run, by_id);
+    let [record] = by_id.as_slice() else { panic!("one job was queued: {by_id:?}") };
+    assert_eq!((record.id, record.run_id, record.status.as_str()), (id, run, "queued"));
+    assert_eq!(record.labels, ["linux", "gpu"]);
+    assert_eq!(record.runner, None);
+    assert!(github.find_jobs("acme/app", run, Some(id + 1_000)).await.is_err());
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use dayfly_core::{
     model::{Message, MessageId, RegistrationId, RunnerGroupId, RunnerName, ScaleSetId, SessionId},
     ports::{
-        BoxFuture, Finding, Forge, ForgeError, ForgeErrorKind, JitConfig, Minted, RateLimit,
-        RunnerRecord, ScaleSetRecord, Session,
+        BoxFuture, Finding, Forge, ForgeError, ForgeErrorKind, JitConfig, JobRecord, Minted,
+        RateLimit, RunnerRecord, ScaleSetRecord, Session,
     },
 };
 use tokio::time::{Instant, sleep_until};
@@ -240,6 +240,15 @@ impl Forge for Site {
                 .map(|(name, (_, registered))| record(name, registered))
                 .collect())
         })
+    }
+
+    fn find_jobs<'a>(
+        &'a self,
+        _repository: &'a str,
+        _run: i64,
+        _job: Option<i64>,
+    ) -> BoxFuture<'a, Result<Vec<JobRecord>, ForgeError>> {
+        Box::pin(async { Err(refused(ForgeErrorKind::NotFound, "read jobs")) })
     }
 
     fn rate_limit(&self) -> Option<RateLimit> {

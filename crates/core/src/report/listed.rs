@@ -1,0 +1,208 @@
+//! A job that GitHub has given to no scale set of ours, explained from what GitHub's REST API tells of it.
+
+use jiff::Timestamp;
+
+use super::{Explanation, pool_conditions};
+use crate::{
+    model::{PoolSpec, Spec},
+    plan::{Census, advertised_capacity, limits_at},
+    ports::JobRecord,
+    world::World,
+};
+
+/// Explains a job from what GitHub's REST API tells of it. Of a run's jobs, the first that is not completed.
+#[must_use]
+pub fn explain_listed(
+    world: &World,
+    spec: &Spec,
+    repository: &str,
+    records: &[JobRecord],
+    now: Timestamp,
+) -> Option<Explanation> {
+    let record = records.iter().find(|record| record.status != "completed").or(records.first())?;
+    let name = format!("job {} ({} of {repository})", record.id, record.name);
+    let runner = record.runner.as_deref().filter(|runner| !runner.is_empty());
+    let mut conditions = Vec::new();
+    let sentence = match record.status.as_str() {
+        "completed" => {
+            let on = runner
+                .map_or_else(|| "without a runner".to_owned(), |runner| format!("on {runner}"));
+            format!(
+                "{name} completed {on}: {}",
+                record.conclusion.as_deref().unwrap_or("no conclusion")
+            )
+        }
+        "in_progress" => {
+            format!("{name} runs on {}", runner.unwrap_or("a runner that GitHub does not name"))
+        }
+        "queued" => match choose(spec, &record.labels) {
+            Choice::Pool(of) => {
+                if let Some(pool) = world.pool(of.name.as_str()) {
+                    conditions = pool_conditions(world, spec, pool, now);
+                }
+                format!(
+                    "{name} is queued and GitHub has not given it to pool {}, {}",
+                    of.name,
+                    held(world, spec, of, now)
+                )
+            }
+            Choice::Nearest(of, missing) => format!(
+                "{name} is queued and no pool here can take it: the nearest is {}, which lacks the labels {}",
+                of.name,
+                missing.join(", ")
+            ),
+            Choice::None => format!("{name} is queued and there is no pool here"),
+        },
+        other => format!(
+            "{name} is not queued yet: GitHub holds it back itself (its status is `{other}`: an approval, a concurrency \
+             group or another job)"
+        ),
+    };
+    Some(Explanation { subject: "job".into(), sentence, conditions })
+}
+
+enum Choice<'a> {
+    Pool(&'a PoolSpec),
+    Nearest(&'a PoolSpec, Vec<String>),
+    None,
+}
+
+/// The pool that a job with these labels goes to: by priority, then fewest extra labels, then name. Where none has all
+/// of them, the one that lacks the fewest.
+fn choose<'a>(spec: &'a Spec, labels: &[String]) -> Choice<'a> {
+    let lacks = |of: &PoolSpec| -> Vec<String> {
+        let have = of.all_labels();
+        labels
+            .iter()
+            .filter(|label| !have.iter().any(|known| known.eq_ignore_ascii_case(label)))
+            .cloned()
+            .collect()
+    };
+    let able = spec.pools.values().filter(|of| lacks(of).is_empty());
+    if let Some(of) =
+        able.min_by_key(|of| (of.priority.saturating_neg(), of.all_labels().len(), of.name.clone()))
+    {
+        return Choice::Pool(of);
+    }
+    let nearest =
+        spec.pools.values().map(|of| (lacks(of), of)).min_by_key(|(lacks, _)| lacks.len());
+    nearest.map_or(Choice::None, |(lacks, of)| Choice::Nearest(of, lacks))
+}
+
+/// Why GitHub may hold a job back from a pool whose labels fit.
+fn held(world: &World, spec: &Spec, of: &PoolSpec, now: Timestamp) -> String {
+    let Some(pool) = world.pool(of.name.as_str()) else {
+        return "which is not known yet".into();
+    };
+    let census = Census::of(pool);
+    let capacity = advertised_capacity(world, spec, pool, of, limits_at(of, now).0, &census, now);
+    if let Some(first) = pool_conditions(world, spec, pool, now).first().filter(|_| capacity == 0) {
+        return format!("which advertises no capacity: {first}");
+    }
+    let statistics = pool.state.statistics.map(|(statistics, _)| statistics).unwrap_or_default();
+    if statistics.assigned >= capacity {
+        return format!(
+            "which advertises a capacity of {capacity} and has {} jobs",
+            statistics.assigned
+        );
+    }
+    if statistics.available == 0 {
+        return format!(
+            "which has room (capacity {capacity}, {} jobs) and is told of no job held back: look whether runner group \
+             `{}` lets the repository in, public repositories above all",
+            statistics.assigned, of.group
+        );
+    }
+    format!(
+        "which has room (capacity {capacity}, {} jobs) while GitHub holds {} back: its next message should bring it",
+        statistics.assigned, statistics.available
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, sync::Arc};
+
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{
+        model::{
+            BackendName, ControllerId, Deadlines, InstanceSpec, Limits, PoolName, ScopeKind,
+            ScopeName, ScopeSpec,
+        },
+        ports::Stored,
+    };
+
+    fn spec() -> Spec {
+        let scope = ScopeName::new("acme").unwrap();
+        let pool = |name: &str, labels: &[&str]| {
+            let name = PoolName::new(name).unwrap();
+            let spec = PoolSpec {
+                name: name.clone(),
+                scope: scope.clone(),
+                labels: labels.iter().map(ToString::to_string).collect(),
+                group: "Default".into(),
+                scale_set: name.to_string(),
+                adopt: false,
+                backend: BackendName::new("here").unwrap(),
+                instance: Arc::new(InstanceSpec::default()),
+                mark: "mark".into(),
+                priority: 0,
+                limits: Limits { warm: 0, min_idle: 0, max: 3 },
+                schedules: Vec::new(),
+                deadlines: Deadlines::default(),
+            };
+            (name, spec)
+        };
+        Spec {
+            scopes: BTreeMap::from([(
+                scope.clone(),
+                ScopeSpec {
+                    url: "https://github.com/acme".into(),
+                    kind: ScopeKind::Organization("acme".into()),
+                },
+            )]),
+            pools: BTreeMap::from([pool("small", &["linux"]), pool("big", &["Linux", "gpu"])]),
+        }
+    }
+
+    #[test]
+    fn a_listed_job_is_explained() {
+        let check = |status: &str, labels: &[&str], expected: &str| {
+            let spec = spec();
+            let stored = Stored {
+                controller: ControllerId(Uuid::from_u128(1)),
+                clock: None,
+                runners: Vec::new(),
+                pools: Vec::new(),
+                jobs: Vec::new(),
+                troubles: Vec::new(),
+            };
+            let now = Timestamp::UNIX_EPOCH;
+            let world = World::new(stored, &spec, BTreeMap::new(), now);
+            let record = JobRecord {
+                id: 7,
+                run_id: 42,
+                name: "build".into(),
+                status: status.into(),
+                conclusion: None,
+                labels: labels.iter().map(ToString::to_string).collect(),
+                runner: None,
+            };
+            let explained = explain_listed(&world, &spec, "acme/site", &[record], now).unwrap();
+            assert!(explained.sentence.contains(expected), "{}", explained.sentence);
+        };
+        check(
+            "queued",
+            &["self-hosted", "LINUX"],
+            "not given it to pool small, which advertises no capacity",
+        );
+        check("queued", &["gpu"], "not given it to pool big");
+        check("queued", &["linux", "arm64"], "the nearest is big, which lacks the labels arm64");
+        check("waiting", &["linux"], "is not queued yet");
+        check("in_progress", &["linux"], "runs on a runner that GitHub does not name");
+        check("completed", &["linux"], "completed without a runner");
+        check("new-word", &["linux"], "`new-word`");
+    }
+}
