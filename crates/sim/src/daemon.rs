@@ -15,8 +15,8 @@ use jiff::SignedDuration;
 
 use crate::{
     outside::{
-        ADDRESS, DiskStore, EnginePort, Events, Life, Outside, SeededIds, SimTransport, TOKEN,
-        timestamp,
+        ADDRESS, DiskStore, EnginePort, Events, Life, OWNER, Outside, SeededIds, SimTransport,
+        TOKEN, timestamp,
     },
     scenario::Scenario,
 };
@@ -91,7 +91,7 @@ pub(crate) fn start(
     let transport = Arc::new(SimTransport { outside: Arc::clone(outside), life });
     let address = Address::parse(ADDRESS).map_err(|error| error.to_string())?;
     let credential = Credential::Token(TOKEN.to_owned().into());
-    let forge = GitHub::new(address, &credential, transport, Arc::clone(&clock), "simulated-host")
+    let forge = GitHub::new(address, &credential, transport, Arc::clone(&clock), OWNER)
         .map_err(|error| error.to_string())?;
     let controller = outside.lock().controller;
     let mut backends: BTreeMap<BackendName, Arc<dyn Backend>> = BTreeMap::new();

@@ -129,7 +129,7 @@ impl Driver {
     }
 
     /// Lets time pass until `done`, or until `until`; whether it was done.
-    async fn run_until(&mut self, until: Duration, done: impl Fn(&State) -> bool) -> bool {
+    async fn run_until(&mut self, until: Duration, done: impl Fn(&mut State) -> bool) -> bool {
         loop {
             self.strike_due();
             self.outside.lock().advance();
@@ -137,7 +137,7 @@ impl Driver {
             if self.start_at.is_some_and(|at| at <= self.now()) {
                 self.begin();
             }
-            if done(&self.outside.lock()) {
+            if done(&mut self.outside.lock()) {
                 return true;
             }
             if self.now() >= until {
@@ -275,7 +275,7 @@ impl Driver {
                 }
                 self.outside.lock().arm_crash(*points);
             }
-            What::Restart { down } => {
+            What::Restart { down } if self.daemon.is_some() => {
                 self.down = *down;
                 self.outside.lock().count("restart");
                 self.command(Command::Stop);
@@ -356,7 +356,7 @@ impl Driver {
             let wait = state.github.longest_wait.max(self.now());
             wait + START_BOUND + state.time_for_jobs()
         };
-        self.run_until(bound, |state| state.open_jobs() == 0).await;
+        self.run_until(bound, State::all_over).await;
         self.outside.lock().check_jobs();
     }
 

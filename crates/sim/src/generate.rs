@@ -24,12 +24,12 @@ pub fn generate(seed: u64, jobs: usize, dials: &Dials) -> Scenario {
     for pool in &pools {
         engines[pool.engine].room += pool.min_idle + pool.warm + 2;
     }
-    let tick = pick(rng, &[20, 50, 100, 250]);
+    let tick = pick(rng, &[50, 250, 500, 1_000]);
     let scenario = Scenario {
         seed,
         github: github(rng),
         tick: Duration::from_millis(tick),
-        latency: Duration::from_millis(tick * rng.u64(1..=8)),
+        latency: Duration::from_millis(tick * rng.u64(1..=4)),
         sync: Duration::from_millis(pick(rng, &[0, 0, 0, 10, 100, 2_000])),
         items: Vec::new(),
         pools,

@@ -20,6 +20,8 @@ use crate::{
 pub(crate) const ADDRESS: &str = "http://sim.test/acme";
 /// The token of the one credential.
 pub(crate) const TOKEN: &str = "ghp_simulated";
+/// Who opens our sessions.
+pub(crate) const OWNER: &str = "simulated-host";
 /// Runners that are not ours.
 pub(super) const FOREIGN: [&str; 2] = ["p0-bbbbaaaaaaaaaa", "build-box-1"];
 const SETS: &str = "/services/tenant-7f3a/_apis/runtime/runnerscalesets/";
@@ -35,8 +37,6 @@ const AWAY_GRACE: Duration = Duration::from_secs(150);
 pub(crate) struct Github {
     /// Which set a queue token is for.
     queues: BTreeMap<String, SetId>,
-    /// Sessions that we opened, by id.
-    sessions: BTreeMap<String, SetId>,
     /// Sets whose session is new: its first poll must begin at the start.
     fresh: BTreeMap<SetId, ()>,
     /// Until when GitHub asked to be left alone, since when we know, and in which life, by bucket.
@@ -228,7 +228,12 @@ impl State {
                 });
             }
             Asked::CloseSession(session) => {
-                let ours = self.github.sessions.contains_key(session);
+                let live = self
+                    .sim
+                    .every_set()
+                    .into_iter()
+                    .find(|set| set.session.is_some_and(|live| live.to_string() == *session));
+                let ours = live.is_none_or(|set| set.owner.as_deref() == Some(OWNER));
                 self.look(Check::OursOnly, ours, || format!("session {session} is closed"));
             }
             Asked::ChangeSet(set) => {
@@ -287,10 +292,7 @@ impl State {
                 if let Some(token) = body["messageQueueAccessToken"].as_str() {
                     self.github.queues.insert(token.to_owned(), *set);
                 }
-                if let Some(session) = body["sessionId"].as_str()
-                    && matches!(asked, Asked::OpenSession(_))
-                {
-                    self.github.sessions.insert(session.to_owned(), *set);
+                if matches!(asked, Asked::OpenSession(_)) {
                     self.github.fresh.insert(*set, ());
                 }
             }

@@ -37,8 +37,8 @@ impl JobRow {
 pub(crate) struct Jobs {
     pub(crate) rows: Vec<JobRow>,
     by_id: BTreeMap<JobId, usize>,
-    /// Jobs that began, for whoever wants to know whether anything moves.
-    pub(crate) started: u64,
+    /// All jobs before this one are over.
+    over: usize,
 }
 
 impl Jobs {
@@ -126,7 +126,6 @@ impl State {
         made.job = Some(job);
         made.jobs += 1;
         let (jobs, name) = (made.jobs, made.name.clone());
-        self.jobs.started += 1;
         let starts =
             self.jobs.by_id.get(&job).and_then(|at| self.jobs.rows.get_mut(*at)).map(|row| {
                 row.starts += 1;
@@ -182,12 +181,15 @@ impl State {
         self.settle_github();
     }
 
-    /// Whether every job that a pool takes is over.
-    pub(crate) fn open_jobs(&self) -> usize {
-        let open = |row: &&JobRow| {
-            self.sim.job(row.id).is_some_and(|job| !matches!(job.place, JobPlace::Over(_)))
-        };
-        self.jobs.rows.iter().filter(open).count()
+    /// Whether every job is over. What is over stays so.
+    pub(crate) fn all_over(&mut self) -> bool {
+        while let Some(row) = self.jobs.rows.get(self.jobs.over) {
+            if self.sim.job(row.id).is_some_and(|job| !matches!(job.place, JobPlace::Over(_))) {
+                return false;
+            }
+            self.jobs.over += 1;
+        }
+        true
     }
 
     /// How every job ended, at the end of the simulation.

@@ -34,7 +34,7 @@ use disk::Disk;
 pub(crate) use disk::DiskStore;
 pub(crate) use engine::EnginePort;
 use github::Github;
-pub(crate) use github::{ADDRESS, TOKEN};
+pub(crate) use github::{ADDRESS, OWNER, TOKEN};
 use jobs::Jobs;
 use machine::Machine;
 pub(crate) use transport::SimTransport;

@@ -282,8 +282,9 @@ impl State {
             failed.pop_front();
         }
         let count = failed.len();
-        // Three rounds of as many as are wanted, then one in five minutes.
-        self.look(Check::BackOff, count <= 3 * max + 12, || {
+        // Three rounds of as many as are wanted, then one in five minutes; twice over, for the daemon hears late of a job that
+        // began, and takes the next failures for the first again.
+        self.look(Check::BackOff, count <= 6 * max + 12, || {
             format!("pool p{index} had {count} creates refused in half an hour, with max {max}")
         });
     }
