@@ -1,6 +1,7 @@
 //! The project's own tasks: `cargo xtask test`, `tidy`, `bench`, `e2e`.
 
 mod bench;
+mod e2e;
 mod metadata;
 mod process;
 mod test;
@@ -24,6 +25,8 @@ enum Task {
     Test(test::Options),
     /// The rules that no compiler checks: crate edges, licences, files, documents.
     Tidy,
+    /// The daemon and the engine die while jobs run on real Docker.
+    E2e(e2e::Options),
     /// The figures of BENCHMARKS.md.
     Bench(bench::Options),
 }
@@ -32,6 +35,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().task {
         Task::Test(options) => test::run(&options),
         Task::Tidy => tidy::run(),
+        Task::E2e(options) => e2e::run(&options),
         Task::Bench(options) => bench::run(&options),
     };
     match outcome {

@@ -60,26 +60,38 @@ async fn compare(
         max: at_once + warm,
     };
     let rig = Rig::start(bench, &address, &pool).await?;
+    let outcome = measure(&rig, &client, &image, (runs, at_once, warm)).await;
+    rig.finish().await?;
+    let (ours, bare) = outcome?;
+    eprintln!(
+        "a job: {:?} s; the bare container: {:?} s (least, median, most)",
+        spread(&ours),
+        spread(&bare)
+    );
+    Ok((ours, bare))
+}
+
+async fn measure(
+    rig: &Rig,
+    client: &Docker,
+    image: &str,
+    (runs, at_once, warm): (usize, usize, usize),
+) -> Result<(Vec<f64>, Vec<f64>)> {
     let (mut ours, mut bare) = (Vec::new(), Vec::new());
     // The first of each is not counted: it finds nothing in any cache.
     for number in 0..=runs {
         rig.until_phases(warm, "warm", PATIENCE).await?;
         tokio::time::sleep(REST).await;
-        let one = job(&rig, at_once).await?;
+        let one = job(rig, at_once).await?;
         rig.until_phases(warm, "warm", PATIENCE).await?;
         tokio::time::sleep(REST).await;
-        let other = try_join_all((0..at_once).map(|_| bare_container(&client, &image))).await?;
+        let other = try_join_all((0..at_once).map(|_| bare_container(client, image))).await?;
         let other = other.iter().sum::<f64>() / at_once as f64;
         if number > 0 {
             ours.push(one);
             bare.push(other);
         }
     }
-    eprintln!(
-        "a job: {:?} s; the bare container: {:?} s (least, median, most)",
-        spread(&ours),
-        spread(&bare)
-    );
     Ok((ours, bare))
 }
 

@@ -130,6 +130,18 @@ impl Rig {
         Ok(())
     }
 
+    /// Deletes the pool and waits until none of its instances is left: containers outlive the daemon.
+    pub async fn finish(self) -> Result<()> {
+        let answer = self
+            .http
+            .delete("http://dayfly/v1/pools/bench")
+            .send()
+            .await
+            .context("delete the pool")?;
+        answer.error_for_status()?;
+        self.until_phases(0, "gone", START_PATIENCE).await
+    }
+
     /// Kills the daemon.
     pub fn crash_daemon(&mut self) -> Result<()> {
         self.daemon.take().context("no daemon runs")?.crash()

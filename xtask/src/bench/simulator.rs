@@ -53,15 +53,10 @@ pub struct State {
 /// Counts of what there is.
 #[derive(Debug, Deserialize)]
 pub struct Counts {
-    jobs: JobCounts,
+    jobs: BTreeMap<String, u64>,
     runners: RunnerCounts,
     /// Message sessions.
     pub sessions: u64,
-}
-
-#[derive(Debug, Deserialize)]
-struct JobCounts {
-    by_phase: BTreeMap<String, u64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -73,7 +68,7 @@ struct RunnerCounts {
 impl Counts {
     /// Jobs in a phase.
     pub fn jobs(&self, phase: &str) -> u64 {
-        self.jobs.by_phase.get(phase).copied().unwrap_or(0)
+        self.jobs.get(phase).copied().unwrap_or(0)
     }
 
     /// Registrations.
@@ -121,7 +116,11 @@ impl Simulator {
             port.is_some() || !process.runs()
         });
         let port = port.context("the simulator told no port")?;
-        let http = reqwest::Client::builder().timeout(ANSWER_PATIENCE).no_proxy().build()?;
+        let http = reqwest::Client::builder()
+            .timeout(ANSWER_PATIENCE)
+            .no_proxy()
+            .pool_max_idle_per_host(0)
+            .build()?;
         let simulator = Self { _process: process, http, base: format!("http://{address}:{port}") };
         simulator.post("scopes", &json!({ "path": ORGANISATION })).await?;
         simulator.post("credentials", &json!({ "type": "pat", "token": TOKEN })).await?;

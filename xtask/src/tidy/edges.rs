@@ -16,7 +16,10 @@ const EDGES: &[(&str, &[&str])] = &[
     ("dayfly-server", &["dayfly-core", "dayfly-engine"]),
     ("dayfly-github-sim", &[]),
     ("dayfly-runner-stub", &[]),
-    ("dayfly-sim", &["dayfly-core", "dayfly-engine", "dayfly-store", "dayfly-github", "dayfly-github-sim"]),
+    (
+        "dayfly-sim",
+        &["dayfly-core", "dayfly-engine", "dayfly-store", "dayfly-github", "dayfly-github-sim"],
+    ),
     (
         "dayfly",
         &[
@@ -37,7 +40,7 @@ const EDGES: &[(&str, &[&str])] = &[
 
 /// What tests may depend on besides: an adapter against the other side's stand-in.
 const TEST_EDGES: &[(&str, &[&str])] = &[
-    ("dayfly-github", &["dayfly-github-sim"]),
+    ("dayfly-github", &["dayfly-github-sim", "dayfly-runner-stub"]),
     ("dayfly-github-sim", &["dayfly-runner-stub"]),
     (
         "dayfly-engine",

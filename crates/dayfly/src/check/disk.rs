@@ -111,7 +111,8 @@ mod tests {
         };
         check(&home.path().join("a/b/dayfly.db"), 0);
         assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0);
-        check(Path::new("/proc/dayfly.db"), 1);
+        // Neither room nor a file can be had there.
+        check(Path::new("/proc/dayfly.db"), 2);
         let damaged = home.path().join("damaged.db");
         std::fs::write(&damaged, "no store at all, but long enough to be read as one").unwrap();
         check(&damaged, 1);

@@ -11,7 +11,7 @@ use dayfly_core::{
     model::{Event, EventKind, Phase},
     report::RunnerView,
 };
-use dayfly_server::{Accepted, RemoveRunner, StatusDocument};
+use dayfly_server::{Accepted, StatusDocument};
 use reqwest::Method;
 use serde_json::json;
 
@@ -79,20 +79,13 @@ impl Daemon {
         Ok(self.client.get("/v1/status", &[]).await?)
     }
 
-    /// Deletes the pool, and waits until nothing of it is left. A job that still runs ends here.
+    /// Deletes the pool, and waits until nothing of it is left.
     pub async fn delete_pool(&mut self) -> Result<()> {
         let _: Accepted =
             self.client.send_to(Method::DELETE, &["v1", "pools", POOL], &json!({})).await?;
         let wait = async {
             loop {
                 let runners: Vec<RunnerView> = self.client.get("/v1/runners", &[]).await?;
-                for runner in runners.iter().filter(|runner| runner.phase == Phase::Busy) {
-                    let body = RemoveRunner { even_busy: true };
-                    let _: Accepted = self
-                        .client
-                        .send_to(Method::POST, &["v1", "runners", &runner.name, "remove"], &body)
-                        .await?;
-                }
                 let pools = self.status().await?.status.pools;
                 if runners.is_empty() && pools.iter().all(|pool| pool.state == "deleted") {
                     return anyhow::Ok(());

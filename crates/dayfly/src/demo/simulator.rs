@@ -58,7 +58,11 @@ struct Counter {
 impl Simulator {
     /// The simulator at an address such as `http://127.0.0.1:8123`.
     pub fn at(base: String) -> Result<Self> {
-        let http = reqwest::Client::builder().timeout(ANSWER_PATIENCE).no_proxy().build()?;
+        let http = reqwest::Client::builder()
+            .timeout(ANSWER_PATIENCE)
+            .no_proxy()
+            .pool_max_idle_per_host(0)
+            .build()?;
         Ok(Self { http, base })
     }
 
@@ -93,6 +97,14 @@ impl Simulator {
             "scope": ORGANISATION, "labels": [label], "steps": steps, "count": count, "display_name": "job"
         });
         self.post("jobs", &jobs).await?;
+        Ok(())
+    }
+
+    /// Cancels every job that has not ended: its runner, where it has one, ends it.
+    pub async fn cancel_all(&self) -> Result<()> {
+        for job in self.state().await?.jobs.iter().filter(|job| job.completed_at.is_none()) {
+            self.post(&format!("jobs/{}/cancel", job.id), &json!({})).await?;
+        }
         Ok(())
     }
 

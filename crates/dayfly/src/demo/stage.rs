@@ -106,6 +106,9 @@ impl Stage {
     /// Deletes the pool, ends the daemon, counts what is left, and removes that too.
     pub async fn clean_up(&mut self, screen: &mut Screen) -> Result<Summary> {
         screen.finish();
+        if let Err(error) = self.simulator.cancel_all().await {
+            screen.say(&format!("the jobs could not be cancelled: {error:#}"));
+        }
         let ended = self.end_daemon().await;
         let state = self.simulator.state().await?;
         let waits = state

@@ -1,0 +1,12 @@
+//! End to end: the real binary, the simulated GitHub over HTTP, real engines, `kill -9`.
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+mod assignment;
+mod bad_input;
+mod commands;
+mod crash;
+mod docker;
+mod github;
+mod processes;
+mod scan;
+mod site;

@@ -1,0 +1,402 @@
+//! A place for a test: the simulated GitHub, the daemon, and what makes the instances.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+};
+
+use dayfly_backends::process::{Process as ProcessBackend, ProcessOptions};
+use dayfly_core::{
+    model::ControllerId,
+    ports::{Backend, Store},
+};
+use dayfly_store::Sqlite;
+use rustix::process::{Signal, kill_process};
+use serde_json::{Value, json};
+
+use crate::{
+    github::GitHub,
+    processes::{DAYFLY, PATIENCE, Process, pid, wait_until, working_in},
+};
+
+/// A token that opens the simulator.
+pub const TOKEN: &str = "ghp_e2ee2ee2ee2ee2ee2ee2ee2ee2ee2ee2e1";
+
+/// What a test differs in.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// `acme`, or `acme/site`.
+    pub scope: &'static str,
+    /// A GitHub App rather than a token.
+    pub app: bool,
+    /// `auto` or `acquire`.
+    pub assignment: &'static str,
+    /// What makes the instances.
+    pub making: Making,
+    /// The pool's `max`.
+    pub max: usize,
+    /// Further lines of the pool.
+    pub more: String,
+}
+
+/// A create call that died half way, with its daemon or its engine, keeps its runner's place until these deadlines, five
+/// minutes each by default: the engine shows nothing, or a container that was never started.
+pub const CREATING_SHORT: &str = "    deadlines: { creating: 10s, booting: 10s }\n";
+
+/// What makes the instances.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Making {
+    /// Processes.
+    Process,
+    /// Another process, which plays the runners.
+    Noop,
+    /// Containers of an image, on an engine; they see this machine's network.
+    Docker {
+        /// The image.
+        image: String,
+        /// The engine's socket.
+        socket: PathBuf,
+    },
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            scope: "acme",
+            app: false,
+            assignment: "auto",
+            making: Making::Process,
+            max: 4,
+            more: String::new(),
+        }
+    }
+}
+
+/// The place. All that was started in it ends with it.
+pub struct Site {
+    /// The simulated GitHub.
+    pub github: GitHub,
+    setup: Setup,
+    daemon: Option<Process>,
+    load: Option<Load>,
+    starts: u32,
+    /// Configuration, store, logs.
+    pub directory: tempfile::TempDir,
+}
+
+impl Site {
+    /// Sets it up; the daemon is not started yet.
+    pub async fn new(setup: Setup) -> Self {
+        let directory = tempfile::Builder::new().prefix("dayfly-e2e-").tempdir().unwrap();
+        std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
+        let github = GitHub::start("127.0.0.1", directory.path());
+        for scope in ["acme", "acme/site"] {
+            github.post("scopes", &json!({ "path": scope, "assignment": setup.assignment })).await;
+        }
+        // A dead daemon's session is let go of after this long, rather than minutes.
+        github.post("options", &json!({ "session_ttl_ms": 3_000 })).await;
+        let mut site = Self { github, setup, daemon: None, load: None, starts: 0, directory };
+        let auth = site.credential().await;
+        let backend = site.backend();
+        site.configure(&auth, &backend);
+        site
+    }
+
+    /// A path in the place.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Writes a file that only its owner may read.
+    pub fn write_secret(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        let mut options = std::fs::OpenOptions::new();
+        let mut file =
+            options.write(true).create(true).truncate(true).mode(0o600).open(&path).unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        path
+    }
+
+    async fn credential(&self) -> String {
+        if self.setup.app {
+            let made = self
+                .github
+                .post("credentials", &json!({ "type": "app", "installations": ["acme"] }))
+                .await;
+            self.write_secret("app.pem", made["private_key"].as_str().unwrap());
+            return format!(
+                "app: {{ client_id: {}, private_key: file:app.pem }}",
+                made["client_id"].as_str().unwrap()
+            );
+        }
+        self.github.post("credentials", &json!({ "type": "pat", "token": TOKEN })).await;
+        self.write_secret("token", TOKEN);
+        "token: file:token".to_owned()
+    }
+
+    /// The backend and the image, in the configuration's words.
+    fn backend(&mut self) -> (String, String) {
+        match self.setup.making.clone() {
+            Making::Process => {
+                let runner = self.path("runner");
+                std::fs::create_dir(&runner).unwrap();
+                let script = format!("#!/bin/sh\nexec '{DAYFLY}' runner-stub run \"$@\"\n");
+                std::fs::write(runner.join("run.sh"), script).unwrap();
+                std::fs::set_permissions(
+                    runner.join("run.sh"),
+                    std::fs::Permissions::from_mode(0o755),
+                )
+                .unwrap();
+                let directory = self.path("instances");
+                (
+                    format!("process: {{ directory: {} }}", directory.display()),
+                    runner.display().to_string(),
+                )
+            }
+            Making::Noop => {
+                let socket = self.path("load.sock");
+                self.load = Some(Load::start(&socket, &self.path("load.log")));
+                (format!("noop: {{ socket: {} }}", socket.display()), "none".to_owned())
+            }
+            Making::Docker { image, socket } => {
+                self.setup.more.push_str("    pull: never\n    network: host\n");
+                (format!("docker: {{ host: \"unix://{}\" }}", socket.display()), image)
+            }
+        }
+    }
+
+    fn configure(&self, auth: &str, (backend, image): &(String, String)) {
+        let Setup { scope, max, more, .. } = &self.setup;
+        let base = &self.github.base;
+        let text = format!(
+            "github: [{{ url: {base}/{scope}, auth: {{ {auth} }} }}]\nbackends: {{ it: {{ {backend} }} }}\npools:\n  - name: e2e\n    \
+             labels: [e2e]\n    demand: scale-set\n    backends: [it]\n    image: \"{image}\"\n    max: {max}\n    \
+             environment: {{ RUNNER_ALLOW_RUNASROOT: \"1\" }}\n{more}store: {{ sqlite: dayfly.db }}\n"
+        );
+        std::fs::write(self.path("dayfly.yaml"), text).unwrap();
+    }
+
+    /// Starts the daemon; does not wait for it.
+    pub fn start(&mut self) {
+        self.start_with(&["run"]);
+    }
+
+    /// Starts a daemon that waits for busy runners at its end.
+    pub fn start_draining(&mut self) {
+        self.start_with(&["run", "--drain"]);
+    }
+
+    fn start_with(&mut self, words: &[&str]) {
+        assert!(self.daemon.is_none());
+        self.starts += 1;
+        let mut command = self.command(words);
+        command
+            .arg("--config")
+            .arg(self.path("dayfly.yaml"))
+            .arg("--events")
+            .arg(self.path("events.jsonl"));
+        self.daemon =
+            Some(Process::start(&mut command, &self.path(&format!("daemon-{}.log", self.starts))));
+    }
+
+    /// Starts the daemon and waits for its session.
+    pub fn start_and_wait(&mut self) {
+        self.start();
+        self.until_session();
+    }
+
+    /// Waits until the daemon has its session.
+    pub fn until_session(&self) {
+        self.until(&["status"], |status| status["pools"][0]["session"] == true);
+    }
+
+    /// `kill -9` of the daemon.
+    pub fn crash(&mut self) {
+        self.daemon.take().unwrap().crash();
+    }
+
+    /// SIGTERM of the daemon, which must end well.
+    pub fn stop(&mut self) {
+        let status = self.daemon.take().unwrap().stop();
+        assert!(status.success(), "{status}: {}", self.log());
+    }
+
+    /// The daemon's process id.
+    pub fn daemon_id(&self) -> u32 {
+        self.daemon.as_ref().unwrap().id()
+    }
+
+    /// Stops or continues the process that holds noop instances: every call to it waits meanwhile.
+    pub fn freeze_engine(&self, frozen: bool) {
+        let signal = if frozen { Signal::STOP } else { Signal::CONT };
+        kill_process(pid(self.load.as_ref().unwrap().0.id()), signal).unwrap();
+    }
+
+    /// What the engine that holds noop instances has seen.
+    pub fn engine_report(&mut self) -> Value {
+        self.load.as_mut().unwrap().report()
+    }
+
+    /// A command of the program under test, against this place's daemon, with an environment of its own.
+    pub fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(DAYFLY);
+        command.args(words).env("DAYFLY_SOCKET", self.path("dayfly.sock"));
+        command.env_remove("GITHUB_TOKEN").env_remove("CREDENTIALS_DIRECTORY").stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command to its end.
+    pub fn run(&self, words: &[&str]) -> Output {
+        self.command(words).output().unwrap()
+    }
+
+    /// Runs a command that must work, and reads its JSON.
+    pub fn json(&self, words: &[&str]) -> Value {
+        let output = self.run(&[words, &["--json"]].concat());
+        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// Waits until what `words` print satisfies `ready`.
+    pub fn until(&self, words: &[&str], ready: impl Fn(&Value) -> bool) -> Value {
+        let mut last = Value::Null;
+        let mut waited = std::time::Duration::ZERO;
+        while waited < PATIENCE {
+            let output = self.run(&[words, &["--json"]].concat());
+            // A daemon that has just been started does not answer yet.
+            if output.status.code() != Some(6) {
+                assert!(
+                    output.status.success(),
+                    "{words:?}: {}",
+                    String::from_utf8_lossy(&output.stderr)
+                );
+                last = serde_json::from_slice(&output.stdout).unwrap();
+                if ready(&last) {
+                    return last;
+                }
+            }
+            let step = std::time::Duration::from_millis(50);
+            std::thread::sleep(step);
+            waited += step;
+        }
+        panic!("not in time: {words:?}: {last:#}; log: {}", self.log());
+    }
+
+    /// The daemon's log, newest life.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.path(&format!("daemon-{}.log", self.starts)))
+            .unwrap_or_default()
+    }
+
+    /// Deletes the pool, ends the daemon, and proves that nothing is left anywhere.
+    pub async fn end_clean(&mut self) {
+        self.json(&["pool", "delete", "e2e"]);
+        self.until(&["status"], |status| {
+            status["pools"].as_array().unwrap().iter().all(|pool| pool["state"] == "deleted")
+        });
+        self.until(&["runners"], |runners| runners.as_array().unwrap().is_empty());
+        self.stop();
+        let summary = self.github.get("summary").await;
+        assert_eq!(
+            (&summary["runners"]["total"], &summary["sessions"], &summary["sets"]),
+            (&json!(0), &json!(0), &json!(0))
+        );
+        let mut store = Sqlite::open_read_only(&self.path("dayfly.db")).unwrap();
+        let counts = store.counts().unwrap();
+        assert_eq!((counts.runners_not_gone, counts.open_duties), (0, 0));
+        let controller = store.load().unwrap().controller;
+        assert_eq!(self.instances(controller).await, 0, "instances are left");
+    }
+
+    /// How many instances there are.
+    pub async fn instances(&mut self, controller: ControllerId) -> usize {
+        match &self.setup.making {
+            Making::Process => {
+                let options = ProcessOptions { directory: self.path("instances") };
+                let listed =
+                    ProcessBackend::new(&options, controller).unwrap().list().await.unwrap().len();
+                listed + working_in(&self.path("instances")).len()
+            }
+            Making::Noop => self.engine_report()["instances"].as_array().unwrap().len(),
+            Making::Docker { socket, .. } => containers(socket, controller).len(),
+        }
+    }
+}
+
+/// The ids of a controller's containers.
+pub fn containers(socket: &Path, controller: ControllerId) -> Vec<String> {
+    let output = Command::new("docker")
+        .args([
+            "--host",
+            &format!("unix://{}", socket.display()),
+            "ps",
+            "--all",
+            "--quiet",
+            "--filter",
+        ])
+        .arg(format!("label=dev.dayfly.controller={controller}"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
+impl Drop for Site {
+    /// What a failed test leaves: its own processes, known by their directory, and its own containers, by their label.
+    fn drop(&mut self) {
+        if std::thread::panicking() && self.daemon.is_some() {
+            let runners = self.run(&["runners", "--json"]).stdout;
+            eprintln!("runners: {}\nlog: {}", String::from_utf8_lossy(&runners), self.log());
+        }
+        drop(self.daemon.take());
+        for id in working_in(self.directory.path()) {
+            let _ = kill_process(pid(id), Signal::KILL);
+        }
+        if let Making::Docker { socket, .. } = &self.setup.making
+            && let Ok(mut store) = Sqlite::open_read_only(&self.path("dayfly.db"))
+            && let Ok(stored) = store.load()
+        {
+            for container in containers(socket, stored.controller) {
+                let host = format!("unix://{}", socket.display());
+                let _ = Command::new("docker")
+                    .args(["--host", &host, "rm", "--force", &container])
+                    .output();
+            }
+        }
+    }
+}
+
+/// The process that holds noop instances.
+struct Load(Child);
+
+impl Load {
+    fn start(socket: &Path, log: &Path) -> Self {
+        let child = Command::new(DAYFLY)
+            .args(["noop-load", "--listen"])
+            .arg(socket)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(std::fs::File::create(log).unwrap())
+            .spawn()
+            .unwrap();
+        wait_until("the load's socket", || socket.exists());
+        Self(child)
+    }
+
+    fn report(&mut self) -> Value {
+        writeln!(self.0.stdin.as_mut().unwrap(), "report").unwrap();
+        let mut line = String::new();
+        // One line is asked for at a time: nothing stays in the reader.
+        BufReader::new(self.0.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        serde_json::from_str(&line).unwrap()
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
