@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::condition::coming;
 use crate::{
-    model::{Phase, Runner, Spec, later},
+    model::{Phase, Runner, Spec, TroubleKey, later},
     world::World,
 };
 
@@ -83,7 +83,7 @@ pub(super) fn waits_for(
             .or_else(|| runner.registration_attempt.as_ref().filter(|_| asks))
             .filter(|attempt| attempt.next_at > now)
             .map(attempt)
-            .or_else(|| removal(runner)),
+            .or_else(|| removal(world, runner, now)),
         Phase::Gone => None,
         _ => of.map(|of| match coming(world, of, runner, now) {
             (what, Some(until)) => format!("{what}, until {until:.0} at the latest"),
@@ -92,13 +92,22 @@ pub(super) fn waits_for(
     }
 }
 
-fn removal(runner: &Runner) -> Option<String> {
+fn removal(world: &World, runner: &Runner, now: Timestamp) -> Option<String> {
     use crate::model::{Proof, Registration};
     match &runner.registration {
         Registration::Removing { proof: Proof::Absence, .. } => {
             Some("GitHub's next list, to prove that its registration is gone".into())
         }
-        registration if registration.may_exist() => Some("GitHub's consent to its removal".into()),
+        registration if registration.may_exist() => {
+            let refused = world
+                .scope_of(runner.name.pool_str())
+                .and_then(|scope| world.trouble(&TroubleKey::Credential { scope }))
+                .filter(|known| known.next_attempt_at > now)
+                .map(|known| {
+                    format!(", asked for at {:.0}: {}", known.next_attempt_at, known.error)
+                });
+            Some(format!("GitHub's consent to its removal{}", refused.unwrap_or_default()))
+        }
         _ if runner.instance.may_exist() => Some("its backend to destroy the instance".into()),
         _ => None,
     }
