@@ -153,7 +153,7 @@ async fn a_credential_that_github_refuses() {
     bench.check(
         "check",
         ("BASE/acme, auth: { token: file:token }", &format!("BASE/enterprises/big, auth: {auth}")),
-        4,
+        3,
         &["enterprise"],
     );
 }
