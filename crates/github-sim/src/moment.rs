@@ -16,6 +16,11 @@ pub(crate) fn seconds(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
+/// As HTTP's `Date` header writes times.
+pub(crate) fn http_date(at: Timestamp) -> String {
+    at.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
+}
+
 /// With fractions, as the Actions service writes times; `None` is [`ZERO_TIME`].
 pub(crate) fn precise(at: Option<Timestamp>) -> String {
     at.map_or_else(|| ZERO_TIME.to_owned(), |at| at.to_string())

@@ -116,7 +116,9 @@ impl Sim {
         let name = route.name();
         let entry = self.journal.begin(entry, self.options.journal_max);
         for fault in faults.clone() {
-            if let Some(reply) = instead(&fault, now) {
+            if let Some(mut reply) = instead(&fault, now) {
+                // Every answer of GitHub tells its time; clients read a limit's end by it.
+                crate::refusal::set_header(&mut reply, "date", &moment::http_date(now));
                 return self.finish(Outcome::Reply(reply), Vec::new(), entry, name);
             }
             match fault {
@@ -210,11 +212,7 @@ impl Sim {
         if let Outcome::Reply(reply) = &mut outcome {
             // Diagnostics that clients log; no caller may depend on them.
             crate::refusal::set_header(reply, "x-github-request-id", &format!("SIM:{entry:X}"));
-            crate::refusal::set_header(
-                reply,
-                "date",
-                &now.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string(),
-            );
+            crate::refusal::set_header(reply, "date", &moment::http_date(now));
         }
         outcome
     }
