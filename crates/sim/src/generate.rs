@@ -29,7 +29,7 @@ pub fn generate(seed: u64, jobs: usize, dials: &Dials) -> Scenario {
         seed,
         github: github(rng),
         tick: Duration::from_millis(tick),
-        latency: Duration::from_millis(tick * rng.u64(1..=4)),
+        latency: Duration::from_millis(tick * pick(rng, &[1, 1, 2, 4])),
         sync: Duration::from_millis(pick(rng, &[0, 0, 0, 10, 100, 2_000])),
         items: Vec::new(),
         pools,
@@ -51,13 +51,13 @@ fn engine(rng: &mut Rng) -> EnginePlan {
     EnginePlan {
         boot: if fast { seconds(rng, 1, 15) } else { seconds(rng, 30, 100) },
         creates: pick(rng, &[2, 8, 32]),
-        room: pick(rng, &[4, 20, 100, 100]),
+        room: if rng.u8(..10) == 0 { pick(rng, &[4, 20]) } else { 1_000 },
         fast,
     }
 }
 
 fn pool(rng: &mut Rng, engines: usize, jobs: usize) -> PoolPlan {
-    let large = (jobs / 4).clamp(4, 200) as u32;
+    let large = (jobs / 2).clamp(4, 200) as u32;
     let max = pick(rng, &[2, 5, large, large]);
     PoolPlan {
         engine: rng.usize(..engines),
@@ -83,7 +83,8 @@ fn items(rng: &mut Rng, scenario: &Scenario, jobs: usize, dials: &Dials) -> Vec<
     let mut queued = 0;
     let span = seconds(rng, 600, 600 + (jobs as u64) * 20).min(Duration::from_secs(3 * 3_600));
     while queued < jobs {
-        let count = rng.usize(1..=(jobs / 4).clamp(1, 40)).min(jobs - queued);
+        let most = if rng.bool() { jobs / 2 } else { jobs / 10 };
+        let count = rng.usize(1..=most.clamp(1, 100)).min(jobs - queued);
         queued += count;
         let what = What::Jobs {
             pool: rng.usize(..scenario.pools.len()),

@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 
-use dayfly_sim::{Campaign, Dials};
+use dayfly_sim::{Campaign, Dials, Scenario, run};
 
 fn campaign(first_seed: u64, seeds: u64, jobs_each: usize) -> Campaign {
     let jobs = jobs_each * usize::try_from(seeds).unwrap_or(usize::MAX);
@@ -31,5 +31,19 @@ fn fresh_seeds_keep_the_promises() {
             "dayfly-sim --first-seed {seed} --seeds 1 --jobs 20: {}",
             report.violations[0]
         );
+    }
+}
+
+/// One job from the first call to the last: the daemon dies before and after every effect and every commit of it.
+#[test]
+fn the_daemon_may_die_at_every_point() {
+    for points in 0..120 {
+        let script = format!(
+            "disk sync 0s\nengine boot 5s creates 4 room 20 fast\npool engine 0 max 2 min-idle 0 warm 1\n\
+             at 0s crash after {points} down 10s jump 0\nat 1s jobs p0 1 taking 20s\nat 90s jobs p0 1 taking 5s\n"
+        );
+        let report = run(&Scenario::parse(&script).unwrap(), false).unwrap();
+        assert!(report.violations.is_empty(), "after {points} points: {}", report.violations[0]);
+        assert_eq!(report.faults.get("crash"), Some(&1), "after {points} points");
     }
 }

@@ -124,9 +124,14 @@ enum Asked {
 
 impl State {
     /// One request of a living daemon.
-    pub(super) fn ask_github(&mut self, life: Life, request: &Request<Bytes>) -> Answer {
+    pub(super) fn ask_github(
+        &mut self,
+        life: Life,
+        sent: Duration,
+        request: &Request<Bytes>,
+    ) -> Answer {
         let asked = self.classify(request);
-        self.check_request(life, &asked);
+        self.check_request(life, sent, &asked);
         self.github.requests += 1;
         let now = self.github_now();
         let answer = self.sim.handle(now, request);
@@ -195,7 +200,7 @@ impl State {
         if path.starts_with("/api/v3/") { Asked::Rest(Bucket::Core) } else { Asked::Other }
     }
 
-    fn check_request(&mut self, life: Life, asked: &Asked) {
+    fn check_request(&mut self, life: Life, sent: Duration, asked: &Asked) {
         match asked {
             Asked::Mint(name) => {
                 let row = RunnerName::new(name).ok().and_then(|name| self.disk.row(&name));
@@ -248,7 +253,7 @@ impl State {
                 if let Some((until, since, of)) = self.github.left_alone.get(bucket).copied() {
                     let now = self.now();
                     // A second's grace: GitHub tells whole seconds.
-                    let early = of == life && now > since && now + Duration::from_secs(1) < until;
+                    let early = of == life && sent > since && now + Duration::from_secs(1) < until;
                     self.look(Check::RateLimit, !early, || {
                         format!("GitHub asked to be left alone until {:.0} s", until.as_secs_f64())
                     });

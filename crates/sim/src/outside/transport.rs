@@ -39,11 +39,11 @@ enum Step {
 
 impl SimTransport {
     async fn exchange(&self, request: Request<Bytes>) -> Result<Response<Bytes>, TransportError> {
-        let Some((going, coming)) = self.latencies() else { return never().await };
+        let Some((sent, going, coming)) = self.latencies() else { return never().await };
         if !going.is_zero() {
             sleep(going).await;
         }
-        let mut answer = match self.step(&request) {
+        let mut answer = match self.step(&request, sent) {
             Step::Dead => return never().await,
             Step::Answer(answer) => answer,
             Step::Wait(id, receiver) => match self.wait(id, receiver).await {
@@ -77,13 +77,13 @@ impl SimTransport {
         }
     }
 
-    /// How long the request and its answer take.
-    fn latencies(&self) -> Option<(Duration, Duration)> {
+    /// When it is now, and how long the request and its answer take.
+    fn latencies(&self) -> Option<(Duration, Duration, Duration)> {
         let mut state = self.outside.alive(self.life)?;
         let whole = state.latency();
         // Most of the way is the way back: what is asked now is mostly asked in this state of affairs.
         let going = if state.latencies.u8(..4) == 0 { whole / 2 } else { Duration::ZERO };
-        Some((going, whole))
+        Some((state.now(), going, whole))
     }
 
     /// How long it takes from now until the answer is there, at a tick.
@@ -92,12 +92,12 @@ impl SimTransport {
         Some(state.after(coming).saturating_sub(state.now()))
     }
 
-    fn step(&self, request: &Request<Bytes>) -> Step {
+    fn step(&self, request: &Request<Bytes>, sent: Duration) -> Step {
         let Some(mut state) = self.outside.alive(self.life) else { return Step::Dead };
         if self.outside.dies(&mut state, "before a call on GitHub") {
             return Step::Dead;
         }
-        let answer = state.ask_github(self.life, request);
+        let answer = state.ask_github(self.life, sent, request);
         let step = match answer {
             Answer::Hold(id) => {
                 let (sender, receiver) = oneshot::channel();
