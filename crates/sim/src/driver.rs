@@ -234,8 +234,10 @@ impl Driver {
 
     fn begin(&mut self) {
         self.start_at = None;
-        self.down = Duration::from_secs(5);
-        self.jump_s = 0;
+        if !self.outside.lock().will_die() {
+            self.down = Duration::from_secs(5);
+            self.jump_s = 0;
+        }
         match daemon::start(&self.outside, &self.scenario, &self.spec, self.wall_off_s) {
             Ok(daemon) => {
                 let life = daemon.life.0;
@@ -267,7 +269,7 @@ impl Driver {
     /// What is done to the daemon, or through it.
     fn strike_own(&mut self, what: &What) {
         match what {
-            What::Crash { points, down, jump_s } if self.daemon.is_some() => {
+            What::Crash { points, down, jump_s } => {
                 self.down = *down;
                 self.jump_s = *jump_s;
                 if *jump_s != 0 {

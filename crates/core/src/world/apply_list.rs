@@ -40,8 +40,7 @@ impl World {
         }
         self.touch_all();
         self.set_trouble(TroubleKey::Backend { backend: backend.clone() }, None, now);
-        let mut records: BTreeMap<RunnerName, InstanceRecord> =
-            records.into_iter().map(|record| (record.runner.clone(), record)).collect();
+        let mut records = self.by_name(records);
         let rows: Vec<Runner> =
             self.runners().filter(|runner| runner.backend == *backend).cloned().collect();
         for runner in rows {
@@ -82,6 +81,19 @@ impl World {
                 }
             }
         }
+    }
+
+    /// Records by name. Where an engine made an instance twice, the one on the row is the runner's: the other one's life is not
+    /// taken for it. Engines destroy by name, so that the double goes with it.
+    fn by_name(&self, records: Vec<InstanceRecord>) -> BTreeMap<RunnerName, InstanceRecord> {
+        let mut by_name: BTreeMap<RunnerName, InstanceRecord> = BTreeMap::new();
+        for record in records {
+            let row = self.runner(&record.runner).and_then(|row| row.instance.id());
+            if row == Some(&record.id) || !by_name.contains_key(&record.runner) {
+                by_name.insert(record.runner.clone(), record);
+            }
+        }
+        by_name
     }
 
     fn adopt(&mut self, orphan: Runner, now: Timestamp) {

@@ -49,7 +49,9 @@ impl State {
                 .engines
                 .iter()
                 .flat_map(super::machine::Machine::iter)
-                .filter(|made| of_pool(&made.name));
+                .filter(|made| of_pool(&made.name))
+                // An engine's double of an instance goes with it: engines are asked by name.
+                .filter(|made| !made.beyond || self.disk.row(&made.name).is_none());
             let instances: Vec<_> = instances.collect();
             let living = instances.iter().filter(|made| made.lives()).count();
             let rows = self.disk.rows().filter(|row| of_pool(&row.name)).count();

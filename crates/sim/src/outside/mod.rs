@@ -221,6 +221,11 @@ impl State {
         self.crash_in = Some(points);
     }
 
+    /// Whether a crash is on its way.
+    pub(crate) fn will_die(&self) -> bool {
+        self.crash_in.is_some()
+    }
+
     pub(crate) fn disarm_crash(&mut self) {
         self.crash_in = None;
     }
