@@ -79,6 +79,7 @@ impl Controller {
             creates_max: 64,
             ready_in_four_minutes: 1_000,
             boots_fast: true,
+            names_are_unique: true,
         };
         let backends = BTreeMap::from([(backend.clone(), capabilities)]);
         let world = World::new(stored, &spec, backends, now);

@@ -48,6 +48,7 @@ fn lab(limits: Limits, boots_fast: bool) -> Lab {
         creates_max: 3,
         ready_in_four_minutes: 4,
         boots_fast,
+        names_are_unique: boots_fast,
     };
     let spec = Spec {
         scopes: BTreeMap::from([(scope, scope_spec)]),

@@ -145,6 +145,7 @@ impl Backend for Docker {
             creates_max: CREATES_MAX,
             ready_in_four_minutes: READY_IN_FOUR_MINUTES,
             boots_fast: true,
+            names_are_unique: true,
         }
     }
 

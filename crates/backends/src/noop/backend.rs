@@ -122,6 +122,7 @@ impl Backend for Noop {
             creates_max: 1_024,
             ready_in_four_minutes: 100_000,
             boots_fast: true,
+            names_are_unique: true,
         }
     }
 

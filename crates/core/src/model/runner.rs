@@ -230,13 +230,15 @@ impl Runner {
     /// The create call is made.
     ///
     /// # Errors
-    /// Where the instance is not planned.
+    /// Where the instance is neither planned nor in doubt.
     pub fn creating(mut self, now: Timestamp) -> Result<Self, InvalidTransition> {
         match self.instance {
             Instance::Planned { .. } => {
                 self.instance = Instance::Creating { since: now };
                 Ok(self)
             }
+            // Again, under the same name: its deadline counts from the first call.
+            Instance::Creating { .. } => Ok(self),
             _ => Err(self.refuse("creating")),
         }
     }

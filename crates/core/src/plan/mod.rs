@@ -7,6 +7,7 @@ mod capacity;
 mod census;
 mod demand;
 mod lists;
+mod overdue;
 mod pool;
 mod runner;
 mod scale_set;

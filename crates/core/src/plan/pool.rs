@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{
     census::{Census, passed},
     demand::{Demand, demand},
-    earlier, runner, scale_set,
+    earlier, overdue, runner, scale_set,
     schedule::limits_at,
 };
 use crate::{
@@ -145,6 +145,7 @@ pub(super) fn plan(
     let demand = demand(pool, &census, now);
     let target = Target::of(demand, limits, open);
     due = earlier(due, earlier(limits_change, demand.changes_at));
+    due = earlier(due, overdue::plan(pool, &census, now, actions));
     if pool.state.deleting.is_some() || pool.state.drained.is_some() {
         let reason =
             if pool.state.deleting.is_some() { Reason::PoolRemoved } else { Reason::Drained };

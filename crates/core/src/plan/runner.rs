@@ -226,8 +226,7 @@ impl Step<'_> {
                         self.fail(Reason::CreateTimeout);
                     }
                 } else {
-                    // The call was not answered, or by another life of the daemon: a look by name settles it.
-                    self.inspect();
+                    self.settle_create(room);
                 }
             }
             Instance::Booting { since, .. } => {
@@ -270,6 +269,27 @@ impl Step<'_> {
                 self.destroy(force);
             }
             Instance::Gone { .. } => {}
+        }
+    }
+
+    /// The create call was not answered, or by another life of the daemon. Where names are unique it is made again,
+    /// which also ends what a crash left half made; else a look by name settles it, never a second create.
+    fn settle_create(&mut self, room: &mut Room) {
+        let Some(backend) = self.world.backend(&self.row.backend) else { return };
+        match self.of {
+            Some(of)
+                if backend.capabilities.names_are_unique
+                    && !self.retires()
+                    && !self.is_outdated() =>
+            {
+                let may = backend.listed_at.is_some() && !self.world.is_stopping();
+                if may && self.attempt_passed() && room.take(&of.backend) {
+                    let create =
+                        Action::Create { runner: self.row.name.clone(), spec: of.instance.clone() };
+                    self.actions.push(create);
+                }
+            }
+            _ => self.inspect(),
         }
     }
 

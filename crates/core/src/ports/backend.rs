@@ -23,6 +23,10 @@ pub struct Capabilities {
     pub ready_in_four_minutes: u32,
     /// Whether an instance is usually ready within 30 seconds, so that the mint may start with the boot.
     pub boots_fast: bool,
+    /// Whether names are unique at the engine: a second create under a name finds what the first one made, ends it
+    /// where it was half made, and never makes a double. Then a create in doubt is settled by creating again; else by
+    /// looking it up.
+    pub names_are_unique: bool,
 }
 
 /// What is to be made.

@@ -166,7 +166,13 @@ impl World {
             }
             status => {
                 let ready = status == InstanceStatus::Running;
+                // It may be half made: the create call is made again, and ends it.
+                let half = self
+                    .backends
+                    .get(&runner.backend)
+                    .is_some_and(|backend| backend.capabilities.names_are_unique);
                 match &runner.instance {
+                    Instance::Creating { .. } if half && !ready && runner.retiring.is_none() => {}
                     Instance::Planned { .. } | Instance::Creating { .. } => {
                         if let Ok(runner) = runner.created(record.id, ready, now) {
                             self.put(runner, now);

@@ -8,9 +8,9 @@ use super::World;
 use crate::{
     effect::{Effect, InstanceCall, RegistrationCall, ScaleSetCall},
     model::{
-        BackendName, EventKind, InstanceSpec, MessageId, PoolName, Proof, Reason, Registration,
-        Runner, RunnerGroupId, RunnerName, ScaleSetId, ScaleSetTrack, ScopeName, SessionId,
-        SessionTrack, Trouble, TroubleKey,
+        BackendName, EventKind, InstanceSpec, JobId, MessageId, PoolName, Proof, Reason,
+        Registration, Runner, RunnerGroupId, RunnerName, ScaleSetId, ScaleSetTrack, ScopeName,
+        SessionId, SessionTrack, Trouble, TroubleKey,
     },
     ports::ScaleSetRecord,
 };
@@ -165,6 +165,15 @@ pub enum Action {
         set: ScaleSetId,
         /// Which.
         message: MessageId,
+    },
+    /// A job waits too long for a runner.
+    NoteOverdue {
+        /// The pool it was given to.
+        pool: PoolName,
+        /// Which.
+        job: JobId,
+        /// Since when.
+        since: Timestamp,
     },
     /// The counts and the entries began or ceased to differ.
     NoteDifference {
@@ -359,6 +368,15 @@ impl World {
             }
             Action::Acknowledge { pool, scope, set, message } => {
                 Some(Effect::Acknowledge { pool, scope, set, message })
+            }
+            Action::NoteOverdue { pool, job, since } => {
+                self.pools.get_mut(&pool)?.overdue.insert(job.clone());
+                let what = format!(
+                    "job {job} was given to pool {pool} at {since:.0} and has no runner after four minutes: GitHub takes it \
+                     back after five, and gives up after three times; `dayfly explain {job}` says what it waits for"
+                );
+                self.tell(EventKind::Alarm { pool: Some(pool), what }, now);
+                None
             }
             Action::NoteDifference { pool, since } => {
                 let row = self.pools.get_mut(&pool)?;

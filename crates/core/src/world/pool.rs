@@ -64,6 +64,8 @@ pub struct Pool {
     pub refresh_began_at: Option<Timestamp>,
     /// Since when the counts and the entries differ.
     pub differs_since: Option<Timestamp>,
+    /// Waiting jobs whose deadline passed, and that this life has told so.
+    pub overdue: BTreeSet<JobId>,
     /// Failed deletions of messages.
     pub acknowledge_attempt: Option<Attempt>,
     /// Registrations to be proved gone by their absence from a list: the oldest first.
@@ -95,6 +97,7 @@ impl Pool {
             refreshed_at: None,
             refresh_began_at: None,
             differs_since: None,
+            overdue: BTreeSet::new(),
             acknowledge_attempt: None,
             absences: BTreeSet::new(),
             completed: VecDeque::new(),
@@ -122,6 +125,7 @@ impl Pool {
         let id = job.id.clone();
         self.waiting.remove(&id);
         self.available.remove(&id);
+        self.overdue.remove(&id);
         match &job.state {
             JobState::Available { .. } => {
                 self.available.insert(id.clone());

@@ -48,11 +48,13 @@ impl Given {
             creates_max: 10,
             ready_in_four_minutes: 10,
             boots_fast: false,
+            names_are_unique: false,
         };
         for (option, value) in words::pairs(options)? {
             match option {
                 "creates" => capabilities.creates_max = words::number(value)?,
                 "soon" => capabilities.ready_in_four_minutes = words::number(value)?,
+                "names" => capabilities.names_are_unique = value == "unique",
                 "boots" => capabilities.boots_fast = value == "fast",
                 _ => return Err(format!("`{option}` is no option of a backend")),
             }

@@ -315,6 +315,7 @@ impl Backend for EnginePort {
             creates_max: self.plan.creates,
             ready_in_four_minutes: self.plan.room,
             boots_fast: self.plan.fast,
+            names_are_unique: self.plan.fast,
         }
     }
 

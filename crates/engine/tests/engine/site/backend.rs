@@ -64,6 +64,7 @@ impl Backend for FakeBackend {
             creates_max: 4,
             ready_in_four_minutes: 10,
             boots_fast: true,
+            names_are_unique: true,
         }
     }
 
