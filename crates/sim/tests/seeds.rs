@@ -1,6 +1,4 @@
-//! Seeds: the same twice, and fresh ones.
-
-use std::hash::{BuildHasher, RandomState};
+//! Seeds: the same twice, and a slice of others.
 
 use dayfly_sim::{Campaign, Dials, Scenario, run};
 
@@ -20,9 +18,9 @@ fn the_same_seed_gives_the_same_log() {
 }
 
 #[test]
-fn fresh_seeds_keep_the_promises() {
-    // Random, so that every run sees new ones; the message tells which, to be run again.
-    let first = RandomState::new().hash_one("seeds") >> 16;
+fn a_slice_of_seeds_keeps_the_promises() {
+    // Fixed: a campaign on the command line is what looks for new ones.
+    let first = 1_000_000;
     let campaign = campaign(first, 20, 20);
     for seed in first..first + 20 {
         let report = campaign.run_seed(seed, false).unwrap();

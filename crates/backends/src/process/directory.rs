@@ -69,6 +69,11 @@ impl Directory {
         self.path.join("input")
     }
 
+    /// Made by the waiter once it has its registration.
+    pub(super) fn received(&self) -> PathBuf {
+        self.path.join("received")
+    }
+
     /// What the instance says.
     pub(super) fn console(&self) -> PathBuf {
         self.path.join("console.log")

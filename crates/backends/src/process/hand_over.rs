@@ -14,11 +14,7 @@ use tokio::{
 };
 
 use super::{directory::Directory, fault, tail};
-use crate::{
-    console::CONSOLE_LINES,
-    failure::failure,
-    waiter::{RECEIVED, message},
-};
+use crate::{failure::failure, waiter::message};
 
 /// How long the waiter may take to open its end, and then to say that it has the registration.
 const TIME_MAX: Duration = Duration::from_secs(15);
@@ -94,9 +90,9 @@ fn is_running(directory: &Directory, controller: ControllerId) -> Result<bool, B
     Ok(matches!(status, Some(InstanceStatus::Running)))
 }
 
-/// Whether the waiter said that it has its registration. It says so before the runner says anything.
+/// Whether the waiter has its registration. It says so before the runner begins.
 fn has_received(directory: &Directory) -> bool {
-    tail::last(&directory.console(), CONSOLE_LINES).iter().any(|line| line == RECEIVED)
+    directory.received().exists()
 }
 
 fn last_words(directory: &Directory) -> String {

@@ -16,5 +16,5 @@ echo "$stat" >"$directory/start" || exit 77
 set +C
 cd "$directory/home" || exit 77
 # In the foreground: a background child of a shell ignores SIGINT, and so would every process of the job.
-/bin/sh -c "$waiter" dayfly "$@" <"$directory/input"
+DAYFLY_RECEIPT=$directory/received /bin/sh -c "$waiter" dayfly "$@" <"$directory/input"
 echo $? >"$directory/exit"

@@ -15,6 +15,11 @@ esac
 IFS= read -r registration || refuse 'the registration was cut short'
 [ "${#registration}" -eq "$length" ] || refuse 'the registration does not have its length'
 echo 'dayfly: registration received'
+# For a keeper that can't watch the console line by line: a flood of output may have washed the line away.
+if [ -n "${DAYFLY_RECEIPT:-}" ]; then
+  : >"$DAYFLY_RECEIPT"
+  unset DAYFLY_RECEIPT
+fi
 trap - TERM INT
 ACTIONS_RUNNER_INPUT_JITCONFIG=$registration
 export ACTIONS_RUNNER_INPUT_JITCONFIG
