@@ -16,11 +16,13 @@ use crate::{
 };
 
 /// Debian packages: programs that show each is there, and the package's name.
-const PACKAGES: [(&str, &str); 4] = [
+const PACKAGES: [(&str, &str); 6] = [
     ("dockerd", "docker.io"),
     ("iptables", "iptables"),
     ("busybox", "busybox-static"),
     ("ip", "iproute2"),
+    ("pgrep", "procps"),
+    ("openssl", "openssl"),
 ];
 
 /// How long a Docker daemon may take from its start to its first answer.
@@ -35,6 +37,8 @@ pub struct Needs {
     directory: Option<tempfile::TempDir>,
     /// The socket on which a Docker daemon answers.
     docker: Option<PathBuf>,
+    /// Where GitHub's published descriptions lie.
+    schemas: Option<PathBuf>,
     /// What is missing, in words.
     missing: Vec<String>,
 }
@@ -42,7 +46,13 @@ pub struct Needs {
 impl Needs {
     /// Installs and starts what it may, and notes what is missing.
     pub fn meet(target: &Path) -> Result<Self> {
-        let mut needs = Self { dockerd: None, directory: None, docker: None, missing: Vec::new() };
+        let mut needs = Self {
+            dockerd: None,
+            directory: None,
+            docker: None,
+            schemas: None,
+            missing: Vec::new(),
+        };
         let may_install = is_root() && Path::new("/etc/debian_version").exists();
         if may_install && let Err(error) = install() {
             needs.missing.push(format!("packages: {error:#}"));
@@ -50,8 +60,9 @@ impl Needs {
         if let Err(error) = needs.find_docker(target) {
             needs.missing.push(format!("docker: {error:#}"));
         }
-        if let Err(error) = fetch_schemas() {
-            needs.missing.push(format!("GitHub's schemas: {error:#}"));
+        match fetch_schemas(target) {
+            Ok(schemas) => needs.schemas = Some(schemas),
+            Err(error) => needs.missing.push(format!("GitHub's schemas: {error:#}")),
         }
         Ok(needs)
     }
@@ -69,10 +80,13 @@ impl Needs {
         self
     }
 
-    /// Tells a command where the engine is.
+    /// Tells a command where the engine and GitHub's descriptions are.
     pub fn tell(&self, command: &mut Command) {
         if let Some(socket) = &self.docker {
             command.env("DOCKER_HOST", format!("unix://{}", socket.display()));
+        }
+        if let Some(schemas) = &self.schemas {
+            command.env("DAYFLY_GITHUB_SCHEMAS", schemas);
         }
     }
 
@@ -142,7 +156,10 @@ fn install() -> Result<()> {
 }
 
 /// Fetches GitHub's published descriptions, against which the simulator's answers are validated.
-fn fetch_schemas() -> Result<()> {
+fn fetch_schemas(target: &Path) -> Result<PathBuf> {
     let script = root().join("crates/github-sim/tests/fetch-schemas.sh");
-    run(Command::new("sh").arg(&script).current_dir(root())).context("they are fetched by npm")
+    let schemas = target.join("xtask").join("github-schemas");
+    run(Command::new("sh").arg(&script).arg(&schemas).current_dir(root()))
+        .context("they are fetched by npm")?;
+    Ok(schemas)
 }
