@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 
-use crate::site::{CREATING_SHORT, Making, Setup, Site};
+use crate::site::{Making, Setup, Site};
 
 /// Long enough for a kill, short enough to be waited for: the simulator holds the call this long.
 const HELD_MS: u64 = 60_000;
@@ -190,7 +190,7 @@ async fn removal_asked_for_and_the_answer_lost() {
 #[tokio::test]
 async fn killed_again_and_again() {
     const JOBS: usize = 12;
-    let mut site = site(Making::Process, &format!("    warm: 1\n{CREATING_SHORT}")).await;
+    let mut site = site(Making::Process, "    warm: 1\n").await;
     site.start_and_wait();
     site.github.queue("acme/site", Some("sleep 1"), JOBS).await;
     for done in [1, 4, 7] {

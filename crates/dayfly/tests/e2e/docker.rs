@@ -10,7 +10,7 @@ use rustix::process::{Signal, kill_process};
 
 use crate::{
     processes::{DAYFLY, Process, pid, wait_until, working_in},
-    site::{CREATING_SHORT, Making, Setup, Site},
+    site::{Making, Setup, Site},
 };
 
 /// Jobs of a run; `cargo xtask e2e --jobs N` sets another number.
@@ -65,8 +65,7 @@ async fn each_its_own(site: &Site) {
 async fn the_daemon_dies_three_times_and_no_job_is_lost() {
     let jobs = jobs();
     let making = Making::Docker { image: image(), socket: engine() };
-    let more = CREATING_SHORT.to_owned();
-    let mut site = Site::new(Setup { making, max: 5, more, ..Setup::default() }).await;
+    let mut site = Site::new(Setup { making, max: 5, ..Setup::default() }).await;
     site.start_and_wait();
     site.github.queue("acme/site", Some("/usr/local/bin/dayfly runner-stub sleep 1"), jobs).await;
     for done in [jobs / 6, jobs / 3, jobs / 2] {
@@ -87,8 +86,7 @@ async fn the_engine_dies_twice_and_no_job_is_lost() {
     let jobs = jobs();
     let mut engine = PrivateEngine::start(&image());
     let making = Making::Docker { image: engine.image.clone(), socket: engine.socket() };
-    let more = CREATING_SHORT.to_owned();
-    let mut site = Site::new(Setup { making, max: 5, more, ..Setup::default() }).await;
+    let mut site = Site::new(Setup { making, max: 5, ..Setup::default() }).await;
     site.start_and_wait();
     site.github.queue("acme/site", Some("/usr/local/bin/dayfly runner-stub sleep 1"), jobs).await;
     for done in [jobs / 4, jobs / 2] {

@@ -41,10 +41,6 @@ pub struct Setup {
     pub more: String,
 }
 
-/// A create call that died half way, with its daemon or its engine, keeps its runner's place until these deadlines, five
-/// minutes each by default: the engine shows nothing, or a container that was never started.
-pub const CREATING_SHORT: &str = "    deadlines: { creating: 10s, booting: 10s }\n";
-
 /// What makes the instances.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Making {
