@@ -26,7 +26,15 @@ fn copy(from: &Path, to: &Path, depth: u32) -> io::Result<()> {
         let kind = entry.file_type()?;
         if kind.is_dir() {
             copy(&source, &target, depth - 1)?;
-        } else if kind.is_symlink() {
+            continue;
+        }
+        // The crash that leads here left the tree half copied. What is there goes first: it may be a link to the very
+        // original, which a copy onto it would empty.
+        match fs::remove_file(&target) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        if kind.is_symlink() {
             symlink(fs::read_link(&source)?, &target)?;
         } else if kind.is_file() && fs::hard_link(&source, &target).is_err() {
             fs::copy(&source, &target)?;
@@ -50,6 +58,11 @@ mod tests {
         copy_tree(&from, &to).unwrap();
         assert_eq!(fs::read_to_string(to.join("link")).unwrap(), "a");
         assert_eq!(fs::read_link(to.join("broken")).unwrap(), Path::new("/nowhere"));
+        // Again, as after a crash in the middle: nothing is lost, the original above all.
+        copy_tree(&from, &to).unwrap();
+        for tree in [&from, &to] {
+            assert_eq!(fs::read_to_string(tree.join("bin/a")).unwrap(), "a");
+        }
         assert!(copy_tree(&home.path().join("absent"), &to).is_err());
     }
 }
