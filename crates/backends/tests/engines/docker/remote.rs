@@ -54,7 +54,9 @@ async fn relay(tls: Option<TlsAcceptor>, tasks: &TaskTracker) -> SocketAddr {
 }
 
 async fn carry(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
-    let mut engine = UnixStream::connect("/var/run/docker.sock").await.unwrap();
+    let host = std::env::var("DOCKER_HOST").unwrap_or_default();
+    let socket = host.strip_prefix("unix://").unwrap_or("/var/run/docker.sock");
+    let mut engine = UnixStream::connect(socket).await.unwrap();
     // Either end may break off.
     let _ = copy_bidirectional(&mut stream, &mut engine).await;
 }
