@@ -78,12 +78,7 @@ impl World {
             InstanceCall::Create(_) if error.kind == BackendErrorKind::Unreachable => {
                 let backend = runner.backend.clone();
                 let reason = Reason::CreateFailed { error: error.to_string() };
-                self.retire(
-                    runner.instance_gone(now).deregistering(Proof::Removal, now),
-                    reason,
-                    false,
-                    now,
-                );
+                self.retire(Self::refused(runner, now), reason, false, now);
                 if let Some(view) = self.backends.get_mut(&backend) {
                     view.list_due = true;
                 }
@@ -91,8 +86,7 @@ impl World {
             }
             InstanceCall::Create(_) => {
                 let reason = Reason::CreateFailed { error: error.to_string() };
-                let runner = runner.instance_gone(now).deregistering(Proof::Removal, now);
-                self.fail(runner, reason, now);
+                self.fail(Self::refused(runner, now), reason, now);
             }
             // The bytes may have arrived: GitHub is asked before the instance goes.
             InstanceCall::HandOver(_) => {
@@ -108,6 +102,12 @@ impl World {
                 self.retry_instance(runner, error, now);
             }
         }
+    }
+
+    /// A create call was refused. It may have been made before, with its answer lost, or have left something half made:
+    /// only a destroy proves that nothing is there.
+    fn refused(runner: Runner, now: Timestamp) -> Runner {
+        runner.clone().destroying(now).unwrap_or(runner).deregistering(Proof::Removal, now)
     }
 
     fn retry_instance(&mut self, mut runner: Runner, error: &BackendError, now: Timestamp) {
