@@ -46,12 +46,25 @@ pub(super) fn label(controller: ControllerId) -> String {
     format!("{LABEL_CONTROLLER}={controller}")
 }
 
+/// Which containers a list is to show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Which {
+    /// All of ours.
+    All,
+    /// Those whose process has ended.
+    Ended,
+}
+
 /// Our containers. One whose name is no runner's is shown in the log and left alone.
 pub(super) async fn find(
     client: &Client,
     controller: ControllerId,
+    which: Which,
 ) -> Result<Vec<Found>, BackendError> {
-    let filters = HashMap::from([("label", vec![label(controller)])]);
+    let mut filters = HashMap::from([("label", vec![label(controller)])]);
+    if which == Which::Ended {
+        filters.insert("status", vec!["exited".to_owned()]);
+    }
     let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
     let containers = client
         .list_containers(Some(options))
@@ -97,7 +110,7 @@ pub(super) async fn list(
     client: &Client,
     controller: ControllerId,
 ) -> Result<Vec<InstanceRecord>, BackendError> {
-    let found = find(client, controller).await?;
+    let found = find(client, controller, Which::All).await?;
     let asked = stream::iter(found).map(|found| async move {
         let status = match found.state {
             Some(State::CREATED | State::EMPTY) | None => InstanceStatus::Booting,

@@ -2,6 +2,11 @@
 //!
 //! Each container is attended by one future, which reads its output for signs and tells its end after them. All of
 //! them live in the one that follows the events: they begin and end with it, and the next one reads the output anew.
+//!
+//! Events alone do not tell every end. dockerd announces the end of a process first, then takes its network and file
+//! system down, and only then shows it in its lists: a watch that begins in between has missed the event, and finds the
+//! container listed as running. So the engine is also asked from time to time which containers have ended, and no
+//! answer of the engine is waited for without end.
 
 use std::{collections::HashMap, convert::Infallible, time::Duration};
 
@@ -16,16 +21,19 @@ use dayfly_core::{
 };
 use futures_util::{
     StreamExt,
-    stream::{FuturesUnordered, Stream},
+    stream::{self, FuturesUnordered, Stream},
 };
 use jiff::Timestamp;
-use tokio::{sync::oneshot, time::timeout};
+use tokio::{
+    sync::oneshot,
+    time::{sleep, timeout},
+};
 
 use super::{
     connection::Connection,
     error::unread,
     output::Output,
-    records::{self, find, label},
+    records::{self, Found, Which, find, label},
     template::{LABEL_CONTROLLER, LABEL_RUNNER},
 };
 use crate::{console::Signs, failure::failure};
@@ -33,6 +41,19 @@ use crate::{console::Signs, failure::failure};
 /// How long the rest of the output is waited for once the engine said that the process ended. The engine closes both
 /// within milliseconds; a stream that broke unseen must not hold the news back.
 const LAST_OUTPUT_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// How long the engine may take to tell how a container ended; after that the end is told without its details.
+const EXIT_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// From the beginning of a watch to the first look for ends that no event told: an idle dockerd lists an end 0.2 s after
+/// its event.
+const FIRST_LOOK: Duration = Duration::from_secs(1);
+
+/// From one such look to the next. The answer holds ended containers alone, of which there are few.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(10);
+
+/// How long a list may take, before the watch is begun anew.
+const LOOK_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// Follows until the stream breaks.
 pub(super) async fn watch(
@@ -53,12 +74,13 @@ async fn follow(
     began: &(dyn Fn() + Send + Sync),
     sink: WatchSink<'_>,
 ) -> Result<Infallible, BackendError> {
-    let client = connection.patient().await?;
+    let (client, patient) = (connection.client().await?, connection.patient().await?);
     let mut events = Box::pin(events(connection, controller).await?);
     began();
-    let mut attendance = Attendance { client: &client, sink, ends: HashMap::new() };
+    let mut attendance =
+        Attendance { client: &client, patient: &patient, sink, ends: HashMap::new() };
     let mut attended = FuturesUnordered::new();
-    for container in find(&client, controller).await? {
+    for container in look(&client, controller, Which::All).await? {
         if let Some(attend) = attendance.begin(&container.id, &container.runner) {
             attended.push(attend);
         }
@@ -66,12 +88,19 @@ async fn follow(
             attendance.end(&container.id, None);
         }
     }
+    let mut looks = std::pin::pin!(looks(&client, controller));
     loop {
-        // Both arms are streams, which lose nothing when the other arm is taken.
+        // Every arm is a stream, which loses nothing when another arm is taken.
         let event = tokio::select! {
             event = events.next() => event,
             Some(id) = attended.next() => {
                 attendance.ends.remove(&id);
+                continue;
+            }
+            Some(ended) = looks.next() => {
+                for container in ended? {
+                    attendance.end(&container.id, None);
+                }
                 continue;
             }
         };
@@ -100,6 +129,28 @@ async fn follow(
             attendance.end(&id, exit_code);
         }
     }
+}
+
+/// Our containers that have ended, from time to time.
+fn looks(
+    client: &Client,
+    controller: ControllerId,
+) -> impl Stream<Item = Result<Vec<Found>, BackendError>> {
+    stream::unfold(FIRST_LOOK, move |wait| async move {
+        sleep(wait).await;
+        Some((look(client, controller, Which::Ended).await, BETWEEN_LOOKS))
+    })
+}
+
+async fn look(
+    client: &Client,
+    controller: ControllerId,
+    which: Which,
+) -> Result<Vec<Found>, BackendError> {
+    timeout(LOOK_TIME_MAX, find(client, controller, which)).await.unwrap_or_else(|_| {
+        let detail = format!("no whole answer within {} s", LOOK_TIME_MAX.as_secs());
+        Err(failure(BackendErrorKind::Unreachable, "list containers", detail))
+    })
 }
 
 /// The engine's events about our containers, from this moment of the engine's own clock on: what happens between here
@@ -152,6 +203,8 @@ impl Told {
 /// Which containers are attended, and how each one's future hears of its end.
 struct Attendance<'a> {
     client: &'a Client,
+    /// For output that may be silent for long.
+    patient: &'a Client,
     sink: WatchSink<'a>,
     ends: HashMap<String, Option<oneshot::Sender<Option<i64>>>>,
 }
@@ -168,7 +221,8 @@ impl<'a> Attendance<'a> {
         }
         let (tell, told) = oneshot::channel();
         self.ends.insert(id.to_owned(), Some(tell));
-        Some(attend(self.client, id.to_owned(), runner.clone(), told, self.sink))
+        let (client, patient) = (self.client, self.patient);
+        Some(attend(client, patient, id.to_owned(), runner.clone(), told, self.sink))
     }
 
     /// Tells a container's future that the process ended.
@@ -183,6 +237,7 @@ impl<'a> Attendance<'a> {
 /// Reads a container's output from its beginning for signs, and tells its end after them.
 async fn attend(
     client: &Client,
+    patient: &Client,
     id: String,
     runner: RunnerName,
     ended: oneshot::Receiver<Option<i64>>,
@@ -196,7 +251,7 @@ async fn attend(
     };
     let mut told = None;
     {
-        let mut output = std::pin::pin!(read_output(client, &id, &mut read));
+        let mut output = std::pin::pin!(read_output(patient, &id, &mut read));
         let mut ended = ended;
         tokio::select! {
             code = &mut ended => told = Some(code),
@@ -211,10 +266,10 @@ async fn attend(
         }
     }
     let Some(Ok(code)) = told else { return id };
-    let exit = match records::exit(client, &id).await {
-        Ok(Some(exit)) => exit,
+    let exit = match timeout(EXIT_TIME_MAX, records::exit(client, &id)).await {
+        Ok(Ok(Some(exit))) => exit,
         // It was removed meanwhile, or the engine does not answer: the event's own word is enough.
-        Ok(None) | Err(_) => Exit { code, ..Exit::default() },
+        Ok(Ok(None) | Err(_)) | Err(_) => Exit { code, ..Exit::default() },
     };
     exit.last_output.iter().for_each(|line| read(line));
     sink(InstanceEvent::Ended(runner, exit));

@@ -3,6 +3,7 @@
 mod contract;
 mod crash;
 mod engine;
+mod hidden;
 mod life;
 mod private;
 mod refusals;
