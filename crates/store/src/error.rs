@@ -88,8 +88,8 @@ fn remedy(kind: StoreErrorKind) -> &'static str {
             "make sure that one daemon alone uses the store, and report this as a bug"
         }
         StoreErrorKind::Corrupt => {
-            "move the file away (with its -wal and -shm) and start anew: runners of the old store are then not known, \
-             and are shown as such"
+            "see what is wrong with `dayfly store check`; then put a backup (`dayfly store backup`) in its place, or make a \
+             new store of what engines and GitHub show: `dayfly store rebuild --aside`"
         }
         StoreErrorKind::Io => "see that its file system is healthy, local and writable",
     }

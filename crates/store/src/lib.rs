@@ -5,11 +5,17 @@
 //! crate decides nothing: it never looks into a row beyond what `load` needs to name a damaged one.
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests fail by panicking"))]
 
+mod checkup;
+mod copy;
 mod error;
 mod lock;
 mod place;
 mod rows;
 mod schema;
 mod sqlite;
+mod vacant;
 
+pub use checkup::Checkup;
+pub use copy::back_up;
 pub use sqlite::{Counts, Sqlite};
+pub use vacant::Vacant;

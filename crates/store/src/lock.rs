@@ -7,12 +7,12 @@ use std::{
     fs::{File, OpenOptions, TryLockError},
     io::{Read, Seek, Write},
     os::unix::fs::OpenOptionsExt,
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use dayfly_core::ports::{StoreError, StoreErrorKind};
 
-use crate::error::Name;
+use crate::{error::Name, place};
 
 /// More digits than any process id has: what else the file may hold is not read.
 const PID_BYTES_MAX: u64 = 20;
@@ -26,7 +26,7 @@ pub(crate) struct Lock {
 impl Lock {
     /// Takes the lock of the database at `path`, which must be canonical: two names of one file must meet here.
     pub(crate) fn take(path: &Path, name: &Name) -> Result<Self, StoreError> {
-        let beside = lock_path(path);
+        let beside = place::beside(path, ".lock");
         let failed = name.io("lock", &beside);
         let mut file = OpenOptions::new()
             .read(true)
@@ -54,13 +54,6 @@ impl Lock {
             Err(error) => Err(failed(error)),
         }
     }
-}
-
-/// `<db>.lock`
-fn lock_path(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
-    name.into()
 }
 
 fn held(file: &File, name: &Name) -> StoreError {

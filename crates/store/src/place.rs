@@ -11,21 +11,43 @@ use dayfly_core::ports::StoreError;
 
 use crate::error::Name;
 
-/// Makes what is missing of the path, the directories 0700 and the file 0600, and returns its canonical form.
-pub(crate) fn prepare(path: &Path, name: &Name) -> Result<PathBuf, StoreError> {
-    let directory = match path.parent() {
+/// The directory of a path.
+pub(crate) fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
-    };
+    }
+}
+
+/// Makes what is missing of the path's directories, 0700.
+pub(crate) fn make_directory(path: &Path, name: &Name) -> Result<(), StoreError> {
+    let directory = directory_of(path);
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(directory)
-        .map_err(name.io("open", directory))?;
+        .map_err(name.io("open", directory))
+}
+
+/// Brings a new or changed entry of a directory to the disk.
+pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(directory_of(path)).and_then(|directory| directory.sync_all())
+}
+
+/// The path with more at its end: `dayfly.db` and `-wal` make `dayfly.db-wal`.
+pub(crate) fn beside(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(end);
+    name.into()
+}
+
+/// Makes what is missing of the path, the directories 0700 and the file 0600, and returns its canonical form.
+pub(crate) fn prepare(path: &Path, name: &Name) -> Result<PathBuf, StoreError> {
+    make_directory(path, name)?;
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         // The entry of the new file is part of the first commit: sync it, as SQLite does for its own files.
         Ok(_) => {
-            File::open(directory).and_then(|d| d.sync_all()).map_err(name.io("open", directory))?;
+            sync_directory(path).map_err(name.io("open", directory_of(path)))?;
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(name.io("open", path)(error)),

@@ -3,6 +3,8 @@
 //! The data is JSON with times as text; the columns beside it are its key, what a commit compares, and what helps a
 //! person who looks into the file.
 
+use std::fmt;
+
 use dayfly_core::{
     model::{ControllerId, Job, PoolName, PoolState, Runner, RunnerName, Trouble, TroubleKey},
     ports::{Batch, StoreError, StoreErrorKind, Stored},
@@ -12,7 +14,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, types::ToSql};
 use serde::{Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
-use crate::{error::Name, schema::damaged};
+use crate::error::{Name, corrupt_remedy};
 
 /// The key of the controller's id in `meta`.
 const CONTROLLER: &str = "controller";
@@ -27,23 +29,80 @@ pub(crate) fn insert_controller(
     insert.execute((CONTROLLER, controller.0.to_string())).map(|_| ())
 }
 
+/// What is wrong with a row: of which table, under which key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Damage {
+    table: &'static str,
+    key: String,
+    what: String,
+}
+
+impl Damage {
+    fn new(table: &'static str, key: &str, what: impl fmt::Display) -> Self {
+        // A key in a damaged file may be anything.
+        Self { table, key: key.chars().take(200).collect(), what: what.to_string() }
+    }
+
+    fn error(&self, name: &Name) -> StoreError {
+        name.error("load", StoreErrorKind::Corrupt, format!("{self}; {}", corrupt_remedy()))
+    }
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { table, key, what } = self;
+        write!(f, "row {key:?} of table {table} cannot be read: {what}")
+    }
+}
+
+/// Takes in rows one by one, readable or not; an error ends the reading.
+pub(crate) type Take<'a, T> = &'a mut dyn FnMut(Result<T, Damage>) -> Result<(), StoreError>;
+
 /// Reads all.
 pub(crate) fn load(connection: &Connection, name: &Name) -> Result<Stored, StoreError> {
-    let controller = meta(connection, name, CONTROLLER)?
-        .ok_or_else(|| damaged(name, "meta", CONTROLLER, "it is missing"))?
-        .parse::<Uuid>()
-        .map_err(|error| damaged(name, "meta", CONTROLLER, error))?;
-    let clock = meta(connection, name, CLOCK)?
-        .map(|text| text.parse::<Timestamp>().map_err(|error| damaged(name, "meta", CLOCK, error)))
-        .transpose()?;
+    let damaged = |damage: Damage| damage.error(name);
     Ok(Stored {
-        controller: ControllerId(controller),
-        clock,
-        runners: runners(connection, name)?,
-        pools: pools(connection, name)?,
-        jobs: jobs(connection, name)?,
-        troubles: troubles(connection, name)?,
+        controller: controller(connection, name)?.map_err(damaged)?,
+        clock: clock(connection, name)?.map_err(damaged)?,
+        runners: all(name, |take| runners(connection, name, take))?,
+        pools: all(name, |take| pools(connection, name, take))?,
+        jobs: all(name, |take| jobs(connection, name, take))?,
+        troubles: all(name, |take| troubles(connection, name, take))?,
     })
+}
+
+/// Every row, where each can be read.
+pub(crate) fn all<T>(
+    name: &Name,
+    read: impl FnOnce(Take<'_, T>) -> Result<(), StoreError>,
+) -> Result<Vec<T>, StoreError> {
+    let mut rows = Vec::new();
+    read(&mut |row| {
+        rows.push(row.map_err(|damage| damage.error(name))?);
+        Ok(())
+    })?;
+    Ok(rows)
+}
+
+/// Whose store it is.
+pub(crate) fn controller(
+    connection: &Connection,
+    name: &Name,
+) -> Result<Result<ControllerId, Damage>, StoreError> {
+    let bad = |what: &dyn fmt::Display| Damage::new("meta", CONTROLLER, what);
+    Ok(match meta(connection, name, CONTROLLER)? {
+        None => Err(bad(&"it is missing")),
+        Some(text) => text.parse::<Uuid>().map(ControllerId).map_err(|error| bad(&error)),
+    })
+}
+
+/// The clock at the newest commit.
+pub(crate) fn clock(
+    connection: &Connection,
+    name: &Name,
+) -> Result<Result<Option<Timestamp>, Damage>, StoreError> {
+    let clock = meta(connection, name, CLOCK)?.map(|text| text.parse::<Timestamp>());
+    Ok(clock.transpose().map_err(|error| Damage::new("meta", CLOCK, error)))
 }
 
 fn meta(connection: &Connection, name: &Name, key: &str) -> Result<Option<String>, StoreError> {
@@ -53,7 +112,12 @@ fn meta(connection: &Connection, name: &Name, key: &str) -> Result<Option<String
         .map_err(name.sql("load"))
 }
 
-fn runners(connection: &Connection, name: &Name) -> Result<Vec<Runner>, StoreError> {
+/// Reads the runners' rows.
+pub(crate) fn runners(
+    connection: &Connection,
+    name: &Name,
+    take: Take<'_, Runner>,
+) -> Result<(), StoreError> {
     table(
         connection,
         name,
@@ -65,11 +129,16 @@ fn runners(connection: &Connection, name: &Name) -> Result<Vec<Runner>, StoreErr
                 && i64::try_from(runner.generation) == Ok(generation))
             .then_some(runner))
         },
+        take,
     )
 }
 
 /// Reads the pools' rows.
-pub(crate) fn pools(connection: &Connection, name: &Name) -> Result<Vec<PoolState>, StoreError> {
+pub(crate) fn pools(
+    connection: &Connection,
+    name: &Name,
+    take: Take<'_, PoolState>,
+) -> Result<(), StoreError> {
     table(
         connection,
         name,
@@ -81,10 +150,16 @@ pub(crate) fn pools(connection: &Connection, name: &Name) -> Result<Vec<PoolStat
                 && i64::try_from(pool.generation) == Ok(generation))
             .then_some(pool))
         },
+        take,
     )
 }
 
-fn jobs(connection: &Connection, name: &Name) -> Result<Vec<(PoolName, Job)>, StoreError> {
+/// Reads the jobs' rows.
+pub(crate) fn jobs(
+    connection: &Connection,
+    name: &Name,
+    take: Take<'_, (PoolName, Job)>,
+) -> Result<(), StoreError> {
     table(
         connection,
         name,
@@ -95,13 +170,16 @@ fn jobs(connection: &Connection, name: &Name) -> Result<Vec<(PoolName, Job)>, St
             let same = *job.id.0 == *row.get_ref(1)?.as_str()?;
             Ok(PoolName::new(pool).ok().filter(|_| same).map(|pool| (pool, job)))
         },
+        take,
     )
 }
 
-fn troubles(
+/// Reads the troubles' rows.
+pub(crate) fn troubles(
     connection: &Connection,
     name: &Name,
-) -> Result<Vec<(TroubleKey, Trouble)>, StoreError> {
+    take: Take<'_, (TroubleKey, Trouble)>,
+) -> Result<(), StoreError> {
     table(
         connection,
         name,
@@ -110,6 +188,7 @@ fn troubles(
         |row, trouble: Trouble| {
             Ok(serde_json::from_str(row.get_ref(1)?.as_str()?).ok().map(|key| (key, trouble)))
         },
+        take,
     )
 }
 
@@ -118,23 +197,26 @@ fn troubles(
 fn table<D: DeserializeOwned, T>(
     connection: &Connection,
     name: &Name,
-    table: &str,
+    table: &'static str,
     sql: &str,
     finish: impl Fn(&Row<'_>, D) -> rusqlite::Result<Option<T>>,
-) -> Result<Vec<T>, StoreError> {
+    take: Take<'_, T>,
+) -> Result<(), StoreError> {
     let failed = name.sql("load");
     let mut statement = connection.prepare_cached(sql).map_err(&failed)?;
     let mut rows = statement.query([]).map_err(&failed)?;
-    let mut read = Vec::new();
-    while let Some(row) = rows.next().map_err(&failed)? {
+    let read = |row: &Row<'_>| {
         let key: String = row.get(1).unwrap_or_else(|_| "(not text)".to_owned());
-        let bad = |what: &dyn std::fmt::Display| damaged(name, table, &key, what);
+        let bad = |what: &dyn fmt::Display| Damage::new(table, &key, what);
         let text: String = row.get(0).map_err(|error| bad(&error))?;
         let data = serde_json::from_str(&text).map_err(|error| bad(&error))?;
         let whole = finish(row, data).map_err(|error| bad(&error))?;
-        read.push(whole.ok_or_else(|| bad(&"its columns contradict its data"))?);
+        whole.ok_or_else(|| bad(&"its columns contradict its data"))
+    };
+    while let Some(row) = rows.next().map_err(&failed)? {
+        take(read(row))?;
     }
-    Ok(read)
+    Ok(())
 }
 
 /// Writes a batch. An error leaves the transaction to be rolled back.

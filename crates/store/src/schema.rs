@@ -2,10 +2,12 @@
 //!
 //! The SQL keeps to what PostgreSQL takes too (TEXT, BIGINT); what is SQLite's own is in the pragmas.
 
+use std::collections::BTreeMap;
+
 use dayfly_core::ports::{StoreError, StoreErrorKind};
 use rusqlite::{Connection, Transaction};
 
-use crate::error::{Name, corrupt_remedy};
+use crate::error::Name;
 
 /// "dyfl": marks the file as ours.
 const APPLICATION_ID: i64 = 0x6479_666c;
@@ -80,20 +82,35 @@ fn run(transaction: &Transaction<'_>, version: i64, migrations: &[&str]) -> rusq
     transaction.pragma_update(None, "application_id", APPLICATION_ID)
 }
 
-/// The error for a row that cannot be read.
-pub(crate) fn damaged(
-    name: &Name,
-    table: &str,
-    key: &str,
-    what: impl std::fmt::Display,
-) -> StoreError {
-    // A key in a damaged file may be anything.
-    let key: String = key.chars().take(200).collect();
-    name.error(
-        "load",
-        StoreErrorKind::Corrupt,
-        format!("row {key:?} of table {table} cannot be read: {what}; {}", corrupt_remedy()),
-    )
+/// What in the tables' definitions differs from what `version` should have, in words.
+pub(crate) fn differences(connection: &Connection, version: i64) -> rusqlite::Result<Vec<String>> {
+    let mut model = Connection::open_in_memory()?;
+    let steps = usize::try_from(version).unwrap_or(0).min(MIGRATIONS.len());
+    let transaction = model.transaction()?;
+    run(&transaction, 0, &MIGRATIONS[..steps])?;
+    transaction.commit()?;
+    let (wanted, found) = (definitions(&model)?, definitions(connection)?);
+    let missing =
+        wanted.iter().filter(|(what, sql)| found.get(*what) != Some(sql)).map(|(what, _)| {
+            match found.contains_key(what) {
+                true => format!("{what} is not defined as dayfly defines it"),
+                false => format!("{what} is missing"),
+            }
+        });
+    let foreign = found.keys().filter(|what| !wanted.contains_key(*what));
+    Ok(missing.chain(foreign.map(|what| format!("{what} is not of dayfly's making"))).collect())
+}
+
+/// Tables, indexes, triggers and views by kind and name, with their SQL.
+fn definitions(connection: &Connection) -> rusqlite::Result<BTreeMap<String, Option<String>>> {
+    let mut read = connection.prepare("SELECT type, name, sql FROM sqlite_master")?;
+    let rows = read.query_map([], |row| {
+        let (kind, name): (String, String) = (row.get(0)?, row.get(1)?);
+        // A name in a damaged file may be anything.
+        let name: String = name.chars().take(200).collect();
+        Ok((format!("{kind} {name:?}"), row.get(2)?))
+    })?;
+    rows.collect()
 }
 
 #[cfg(test)]

@@ -171,7 +171,7 @@ fn a_file_that_is_overwritten_is_corrupt() {
     bytes[4096..].fill(0x5a);
     fs::write(&path, bytes).unwrap();
     let loaded = Sqlite::open(&path, controller()).and_then(|mut store| store.load());
-    check(loaded, StoreErrorKind::Corrupt, &["move the file away"]);
+    check(loaded, StoreErrorKind::Corrupt, &["the file is damaged", "dayfly store check"]);
 }
 
 #[test]

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use dayfly_core::{
     model::{
-        Attempt, BackendName, ControllerId, Exit, Instance, Job, JobId, JobState, MessageId,
-        PoolName, PoolState, Reason, Registration, RegistrationId, Retiring, Runner, RunnerGroupId,
-        RunnerName, ScaleSetId, ScaleSetTrack, ScopeName, SessionId, SessionTrack, Statistics,
-        Suffix, Trouble, TroubleKey,
+        Attempt, BackendName, ControllerId, Exit, Instance, InstanceId, Job, JobId, JobState,
+        MessageId, PoolName, PoolState, Proof, Reason, Registration, RegistrationId, Retiring,
+        Runner, RunnerGroupId, RunnerName, ScaleSetId, ScaleSetTrack, ScopeName, SessionId,
+        SessionTrack, Statistics, Suffix, Trouble, TroubleKey,
     },
     ports::{Batch, JobKey},
 };
@@ -135,6 +135,130 @@ pub fn trouble() -> Trouble {
     Trouble::after(Some(&first), SignedDuration::from_secs(5), ODD, at(9)).until(Timestamp::MAX)
 }
 
+/// A new state fails to compile here: give [`every_state`] one of it, and a new version its dump.
+#[expect(clippy::match_same_arms, reason = "arms are lines of a list")]
+fn is_in_every_state(runner: &Runner, job: &JobState) {
+    match &runner.instance {
+        Instance::Planned { .. } | Instance::Creating { .. } | Instance::Booting { .. } => {}
+        Instance::Ready { .. } | Instance::Spent { .. } | Instance::Ended { .. } => {}
+        Instance::Removing { .. } | Instance::Gone { .. } => {}
+    }
+    match &runner.registration {
+        Registration::None | Registration::Minting { .. } | Registration::Held { .. } => {}
+        Registration::HandingOver { .. } | Registration::HandedOver { .. } => {}
+        Registration::Online { .. } | Registration::Busy { .. } => {}
+        Registration::InDoubt { .. } | Registration::Removing { .. } => {}
+        Registration::Gone { .. } => {}
+    }
+    match runner.retiring.as_ref().map(|retiring| &retiring.reason) {
+        None | Some(Reason::JobDone | Reason::CreateFailed { .. } | Reason::CreateTimeout) => {}
+        Some(Reason::BootTimeout | Reason::HandOverFailed { .. } | Reason::StartTimeout) => {}
+        Some(Reason::EndedWithoutJob { .. } | Reason::IdleRemoved | Reason::Surplus) => {}
+        Some(Reason::IdleTimeout | Reason::Drained | Reason::PoolRemoved) => {}
+        Some(Reason::ImageReplaced | Reason::WarmExpired | Reason::Orphan) => {}
+        Some(Reason::JobTimeout | Reason::Removed | Reason::InstanceLost) => {}
+    }
+    match job {
+        JobState::Available { .. } | JobState::Assigned { .. } => {}
+        JobState::Started { .. } | JobState::Completed { .. } => {}
+    }
+}
+
+/// Every state that a runner's tracks, a pool's and a job's may have, and every reason: what a store of this version
+/// holds, later versions must read.
+pub fn every_state() -> Batch {
+    let id = InstanceId("engine's".into());
+    let registered = RegistrationId(7);
+    let since = at(3);
+    let exit = Exit { code: Some(1), ..Exit::default() };
+    let instances = vec![
+        Instance::Planned { since },
+        Instance::Creating { since },
+        Instance::Booting { since, id: id.clone() },
+        Instance::Ready { since, id: id.clone() },
+        Instance::Spent { since, id },
+        Instance::Ended { since, exit },
+        Instance::Removing { since, exit: None },
+        Instance::Gone { since },
+    ];
+    let registrations = vec![
+        Registration::None,
+        Registration::Minting { since },
+        Registration::Held { since, id: registered },
+        Registration::HandingOver { since, id: registered },
+        Registration::HandedOver { since, id: registered },
+        Registration::Online { since, id: registered },
+        Registration::Busy { since, id: registered, job: None, completed_at: None },
+        Registration::InDoubt { since, id: None },
+        Registration::Removing { since, id: None, proof: Proof::Removal },
+        Registration::Removing { since, id: Some(registered), proof: Proof::Absence },
+        Registration::Gone { since },
+    ];
+    let error = ODD.to_owned();
+    let reasons = vec![
+        Reason::JobDone,
+        Reason::CreateFailed { error: error.clone() },
+        Reason::CreateTimeout,
+        Reason::BootTimeout,
+        Reason::HandOverFailed { error: error.clone() },
+        Reason::StartTimeout,
+        Reason::EndedWithoutJob { exit: error },
+        Reason::IdleRemoved,
+        Reason::Surplus,
+        Reason::IdleTimeout,
+        Reason::Drained,
+        Reason::PoolRemoved,
+        Reason::ImageReplaced,
+        Reason::WarmExpired,
+        Reason::Orphan,
+        Reason::JobTimeout,
+        Reason::Removed,
+        Reason::InstanceLost,
+    ];
+    let retiring = |reason| Some(Retiring { since, reason, even_busy: false });
+    let numbered = |number: usize| runner(100 + u64::try_from(number).unwrap());
+    let rows = instances
+        .into_iter()
+        .map(|instance| Runner { instance, ..runner(0) })
+        .chain(registrations.into_iter().map(|registration| Runner { registration, ..runner(0) }))
+        .chain(reasons.into_iter().map(|reason| Runner { retiring: retiring(reason), ..runner(0) }))
+        .enumerate()
+        .map(|(number, row)| Runner { name: numbered(number).name, ..row })
+        .inspect(|row| is_in_every_state(row, &JobState::Assigned { since }));
+    let tracks = [
+        (ScaleSetTrack::Unknown, SessionTrack::None),
+        (
+            ScaleSetTrack::Creating { since, group: RunnerGroupId(1) },
+            SessionTrack::Stored { id: SessionId("stored".into()) },
+        ),
+        (
+            ScaleSetTrack::Deleting { since, id: ScaleSetId(7) },
+            SessionTrack::Closing { id: SessionId("closing".into()), since },
+        ),
+    ];
+    let pools = (0..).zip(tracks).map(|(number, (scale_set, session))| {
+        let name = PoolName::new(format!("state-{number}")).unwrap();
+        let state = PoolState { generation: 1, scale_set, session, ..PoolState::new(name.clone()) };
+        (name, Some(state))
+    });
+    let states = [
+        JobState::Available { since },
+        JobState::Assigned { since },
+        JobState::Started { since, runner: "theirs".into() },
+        JobState::Completed { since, result: "succeeded".into(), runner: Some("theirs".into()) },
+        JobState::Completed { since, result: "canceled".into(), runner: None },
+    ];
+    let jobs = (0..).zip(states).map(|(number, state)| {
+        let id = format!("state-{number}");
+        (job_key(&id), Some(Job { state, ..job(&id) }))
+    });
+    Batch {
+        pools: pools.collect(),
+        jobs: jobs.collect(),
+        ..runners(rows.map(|row| (row.name.clone(), Some(row))))
+    }
+}
+
 /// One row of everything.
 pub fn everything() -> Batch {
     Batch {
@@ -149,4 +273,9 @@ pub fn everything() -> Batch {
 /// A batch that changes runners alone.
 pub fn runners(changes: impl IntoIterator<Item = (RunnerName, Option<Runner>)>) -> Batch {
     Batch { runners: changes.into_iter().collect(), ..Batch::default() }
+}
+
+/// So many runners, beside those of [`everything`].
+pub fn many(count: u64) -> Batch {
+    runners((1_000..1_000 + count).map(|number| (runner_name(number), Some(runner(number)))))
 }

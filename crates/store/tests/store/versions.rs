@@ -1,6 +1,6 @@
 //! Stores of every version there ever was, with rows in them, opened by this one.
 //!
-//! `tests/versions/N.sql` is a dump of a store of version N that held `everything()`, pragmas included. `UPDATE=1` writes
+//! `tests/versions/N.sql` is a dump of a store of version N that held `everything()` and `every_state()`, pragmas included. `UPDATE=1` writes
 //! the latest version's. Once a version is released its dump is never written again: what can't read it needs a new
 //! version and a migration.
 
@@ -11,10 +11,10 @@ use std::{
 };
 
 use dayfly_core::ports::Store;
-use dayfly_store::Sqlite;
+use dayfly_store::{Checkup, Sqlite, back_up};
 use rusqlite::{Connection, types::ValueRef};
 
-use crate::rows::{controller, everything, full_runner, runner_name, runners};
+use crate::rows::{controller, every_state, everything, full_runner, runner_name, runners};
 
 fn pragma(connection: &Connection, name: &str) -> i64 {
     connection.pragma_query_value(None, name, |row| row.get(0)).unwrap()
@@ -28,11 +28,14 @@ fn dump_of(version: i64) -> PathBuf {
 fn every_earlier_version_is_brought_up_to_date() {
     let mut expected = Sqlite::in_memory(controller()).unwrap();
     expected.commit(&everything()).unwrap();
+    expected.commit(&every_state()).unwrap();
     let expected = expected.load().unwrap();
 
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("latest.db");
-    Sqlite::open(&path, controller()).unwrap().commit(&everything()).unwrap();
+    let mut newest = Sqlite::open(&path, controller()).unwrap();
+    newest.commit(&everything()).unwrap();
+    newest.commit(&every_state()).unwrap();
     let connection = Connection::open(&path).unwrap();
     let latest = pragma(&connection, "user_version");
     if std::env::var_os("UPDATE").is_some() {
@@ -45,9 +48,16 @@ fn every_earlier_version_is_brought_up_to_date() {
         assert_eq!(pragma(&connection, "user_version"), version);
         drop(connection);
 
+        // A copy can be made before the new version changes it.
+        back_up(&path, &directory.path().join(format!("{version}.copy.db"))).unwrap();
+
         let mut store = Sqlite::open(&path, controller()).unwrap();
         assert_eq!(store.load().unwrap(), expected, "version {version}");
         store.commit(&runners([(runner_name(1), Some(full_runner(1)))])).unwrap();
+        drop(store);
+        let checkup = Checkup::of(&path).unwrap();
+        assert_eq!(checkup.problems, Vec::<String>::new(), "version {version}");
+        assert_eq!(checkup.version, Some(latest));
     }
 }
 
