@@ -8,6 +8,7 @@
 pub mod effect;
 pub mod model;
 pub mod plan;
+pub mod planted;
 pub mod ports;
 pub mod report;
 pub mod world;

@@ -9,6 +9,7 @@ use dayfly_core::{
     effect::{Command, Effect, InstanceCall, Outcome, RegistrationOutcome},
     model::{Event, EventKind, RunnerName, Spec},
     plan::{Pass, pass},
+    planted::{Bug, planted},
     ports::{Batch, EventSink, Ids, StoreError, StoreErrorKind},
     world::World,
 };
@@ -164,6 +165,12 @@ impl Controller {
             self.release();
             return Ok(());
         }
+        if planted(Bug::AckBeforeStore) {
+            self.release_early(|effect| matches!(effect, Effect::Acknowledge { .. }));
+        }
+        if planted(Bug::EffectBeforeIntent) {
+            self.release_early(|_| true);
+        }
         let began = Instant::now();
         let (batch, result) = self.commit(batch).await?;
         match result {
@@ -202,6 +209,14 @@ impl Controller {
         }
     }
 
+    /// Only planted bugs begin effects before the commit.
+    fn release_early(&mut self, which: fn(&Effect) -> bool) {
+        let early: Vec<_> = self.withheld.effects.extract_if(.., |effect| which(effect)).collect();
+        for effect in early {
+            self.executor.begin(effect, None);
+        }
+    }
+
     /// The commit stands, or none was needed: begins what waited for it.
     fn release(&mut self) {
         if self.failing.take().is_some() {
@@ -229,7 +244,9 @@ impl Controller {
 
     /// The store refused the batch: nothing begins until it takes it.
     fn refused(&mut self, batch: Batch, error: StoreError, now: Timestamp) {
-        self.world.commit_failed(batch);
+        if !planted(Bug::FailedCommitForgotten) {
+            self.world.commit_failed(batch);
+        }
         for answer in self.withheld.answers.drain(..) {
             let _ = answer.send(Err(Refused::NotStored(error.clone())));
         }

@@ -94,7 +94,7 @@ impl Executor {
             forges: forges.collect(),
             backends: backends.collect(),
             polls: BTreeMap::new(),
-            vault: Vault::default(),
+            vault: Vault::new(),
             common: Common { answers, clock, recorder, tasks },
         }
     }

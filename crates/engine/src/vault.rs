@@ -5,13 +5,28 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+#[cfg(feature = "mutants")]
+use dayfly_core::planted::{Bug, planted};
 use dayfly_core::{model::RunnerName, ports::JitConfig};
 
 /// JIT configurations by runner. Whoever takes one out is the last to have it. Must never print or store one.
 #[derive(Clone, Default)]
 pub(crate) struct Vault(Arc<Mutex<BTreeMap<RunnerName, JitConfig>>>);
 
+/// The vault of all lives of the daemon: a planted bug, which keeps configurations as a store would.
+#[cfg(feature = "mutants")]
+static STORED: std::sync::LazyLock<Vault> = std::sync::LazyLock::new(Vault::default);
+
 impl Vault {
+    /// An empty one.
+    pub(crate) fn new() -> Self {
+        #[cfg(feature = "mutants")]
+        if planted(Bug::ConfigurationStored) {
+            return STORED.clone();
+        }
+        Self::default()
+    }
+
     /// Keeps a runner's configuration until its hand-over.
     pub(crate) fn keep(&self, runner: RunnerName, jit: JitConfig) {
         self.held().insert(runner, jit);

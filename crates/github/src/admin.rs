@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use bytes::Bytes;
-use dayfly_core::ports::{BoxFuture, ForgeError};
+use dayfly_core::{
+    planted::{Bug, planted},
+    ports::{BoxFuture, ForgeError},
+};
 use http::{Method, StatusCode};
 use jiff::{SignedDuration, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
@@ -64,7 +67,8 @@ impl Shared {
         operation: &Operation<'_>,
     ) -> Result<Arc<AdminConnection>, ForgeError> {
         let is_good = |admin: &AdminConnection| {
-            self.wire.github_now().duration_until(admin.expires_at) > MARGIN
+            planted(Bug::TokenNeverRenewed)
+                || self.wire.github_now().duration_until(admin.expires_at) > MARGIN
         };
         let renew = || self.clone().connect();
         self.admin.get(is_good, renew).await.map_err(|inner| within(operation, &inner))

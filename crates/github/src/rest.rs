@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dayfly_core::ports::{ForgeError, ForgeErrorKind};
+use dayfly_core::{
+    planted::{Bug, planted},
+    ports::{ForgeError, ForgeErrorKind},
+};
 use http::{Method, Request, Response, StatusCode, header};
 use jiff::SignedDuration;
 use url::Url;
@@ -154,7 +157,9 @@ impl Shared {
         response: &Response<Bytes>,
     ) -> ForgeError {
         let refusal = self.judge(operation, surface, authorization).judge(response);
-        if let ForgeErrorKind::RateLimited(until) = refusal.kind {
+        if let ForgeErrorKind::RateLimited(until) = refusal.kind
+            && !planted(Bug::RateLimitIgnored)
+        {
             self.wire.limits().refuse_until(bucket, until);
         }
         refusal

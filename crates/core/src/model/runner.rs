@@ -9,6 +9,7 @@ use super::{
     BackendName, Exit, Instance, InstanceId, JobId, PoolName, Proof, Reason, Registration,
     RegistrationId, RunnerName, later,
 };
+use crate::planted::{Bug, planted};
 
 /// A transition that the state does not allow: late or doubled news. It is reported and changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -95,6 +96,7 @@ impl Attempt {
         let failures = before.map_or(0, |attempt| attempt.failures).saturating_add(1);
         let wait =
             SignedDuration::from_secs(1 << (failures - 1).min(6)).min(SignedDuration::from_mins(1));
+        let wait = if planted(Bug::NoWaitBetweenAttempts) { SignedDuration::ZERO } else { wait };
         Self { failures, next_at: later(now, wait), error: error.chars().take(2_000).collect() }
     }
 }
@@ -158,7 +160,9 @@ impl Runner {
     ) -> Self {
         let mut runner = Self::planned(name, backend, "".into(), now);
         runner.instance = instance;
-        runner.registration = Registration::InDoubt { since: now, id: None };
+        if !planted(Bug::OrphanGateSkipped) {
+            runner.registration = Registration::InDoubt { since: now, id: None };
+        }
         runner.retiring = Some(Retiring { since: now, reason: Reason::Orphan, even_busy: false });
         runner
     }
@@ -373,7 +377,9 @@ impl Runner {
                 if self.retiring.is_none() =>
             {
                 let (instance, id) = (instance.clone(), *id);
-                self.instance = Instance::Spent { since: now, id: instance };
+                if !planted(Bug::SpentInstanceReused) {
+                    self.instance = Instance::Spent { since: now, id: instance };
+                }
                 self.registration = Registration::HandingOver { since: now, id };
                 Ok(self)
             }
@@ -476,7 +482,7 @@ impl Runner {
             Registration::Minting { .. } => {
                 Registration::Removing { since: now, id: None, proof: Proof::Removal }
             }
-            Registration::Held { id, .. } => {
+            Registration::Held { id, .. } if !planted(Bug::ConfigurationStored) => {
                 Registration::Removing { since: now, id: Some(id), proof: Proof::Removal }
             }
             // Crash in the hand-over: the instance may have the configuration or not.

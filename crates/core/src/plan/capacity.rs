@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use super::{census::Census, pool::is_open};
 use crate::{
     model::{FAILURES_TO_PAUSE, Limits, PoolSpec, Spec, TroubleKey},
+    planted::{Bug, planted},
     world::{Pool, World},
 };
 
@@ -20,6 +21,9 @@ pub fn advertised_capacity(
     census: &Census<'_>,
     now: Timestamp,
 ) -> u32 {
+    if planted(Bug::CapacityAlwaysMax) {
+        return limits.max;
+    }
     if !is_open(world, spec, pool) {
         return 0;
     }

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use crate::{
     effect::Flight,
     model::{Instance, Registration, Runner, RunnerName},
+    planted::{Bug, planted},
     world::{Pool, World},
 };
 
@@ -76,6 +77,10 @@ impl<'a> Census<'a> {
         }
         self.unproven += u32::from(!matches!(runner.registration, Registration::Online { .. }));
         match (&runner.registration, &runner.instance) {
+            (Registration::None, Instance::Ready { .. }) if planted(Bug::WarmCountedAsIdle) => {
+                self.serving += 1;
+                self.idle.push(runner);
+            }
             (Registration::None | Registration::Gone { .. }, Instance::Ready { .. }) => {
                 self.warm.push(runner);
             }

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use super::census::Census;
 use crate::{
     model::{JobState, later},
+    planted::{Bug, planted},
     world::{ASSIGNMENT_BELIEVED, Pool},
 };
 
@@ -35,6 +36,7 @@ impl Demand {
 #[must_use]
 pub fn demand(pool: &Pool, census: &Census<'_>, now: Timestamp) -> Demand {
     let finished = u32::try_from(pool.finished.len()).unwrap_or(u32::MAX);
+    let finished = if planted(Bug::EndedRunnerNotCounted) { 0 } else { finished };
     let finished_unknown = u32::try_from(
         pool.finished
             .values()
@@ -52,7 +54,7 @@ pub fn demand(pool: &Pool, census: &Census<'_>, now: Timestamp) -> Demand {
     for id in &pool.waiting {
         if let Some(JobState::Assigned { since }) = pool.jobs.get(id).map(|job| &job.state) {
             let until = later(*since, ASSIGNMENT_BELIEVED);
-            if until > now {
+            if until > now || planted(Bug::ReassignmentDeadlineIgnored) {
                 waiting += 1;
                 changes_at = super::earlier(changes_at, Some(until));
             }
@@ -61,5 +63,7 @@ pub fn demand(pool: &Pool, census: &Census<'_>, now: Timestamp) -> Demand {
     let by_counts = counted.saturating_sub(finished);
     let unmatched = waiting.saturating_sub(census.busy_unknown).saturating_sub(finished_unknown);
     let by_entries = unmatched.saturating_add(census.busy);
-    Demand { jobs: by_counts.max(by_entries), by_counts, by_entries, changes_at }
+    let jobs = by_counts.max(by_entries);
+    let jobs = if planted(Bug::DemandCountedTwice) { by_counts + by_entries } else { jobs };
+    Demand { jobs, by_counts, by_entries, changes_at }
 }

@@ -5,6 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::{
     effect::Flight,
     model::{ScopeName, Spec, TroubleKey, later},
+    planted::{Bug, planted},
     world::{Action, Pool, World},
 };
 
@@ -19,7 +20,8 @@ const PAGE: usize = 100;
 
 pub(super) fn plan(world: &World, spec: &Spec, now: Timestamp, actions: &mut Vec<Action>) {
     for (name, backend) in world.backends() {
-        let due = backend.list_due || backend.listed_at.is_none_or(|at| later(at, EVERY) <= now);
+        let periodic = |at| later(at, EVERY) <= now && !planted(Bug::NeverListedAgain);
+        let due = backend.list_due || backend.listed_at.is_none_or(periodic);
         let waits = world
             .trouble(&TroubleKey::Backend { backend: name.clone() })
             .is_some_and(|trouble| trouble.next_attempt_at > now);

@@ -16,6 +16,7 @@ use crate::{
         BackendName, FAILURES_TO_PAUSE, Instance, Limits, PoolName, PoolSpec, Reason, RunnerName,
         ScaleSetTrack, ScopeName, Spec, TroubleKey, later,
     },
+    planted::{Bug, planted},
     ports::Ids,
     world::{Action, Pool, World},
 };
@@ -67,7 +68,7 @@ impl Pool {
 /// Whether the pool takes jobs: it is in the configuration, and neither drained nor deleted, and the daemon stays.
 pub(super) fn is_open(world: &World, spec: &Spec, pool: &Pool) -> bool {
     spec.pools.contains_key(&pool.state.name)
-        && pool.state.drained.is_none()
+        && (pool.state.drained.is_none() || planted(Bug::DrainedPoolOpen))
         && pool.state.deleting.is_none()
         && !world.is_stopping()
 }
@@ -217,7 +218,8 @@ fn spawn(
     actions: &mut Vec<Action>,
 ) -> Option<Timestamp> {
     let wanted = (target.desired + target.warm).saturating_sub(census.live());
-    let room = target.limits.max.saturating_sub(census.occupied);
+    let room = target.limits.max + u32::from(planted(Bug::OneAboveMax));
+    let room = room.saturating_sub(census.occupied);
     let mut count = wanted.min(room);
     if count == 0 {
         return None;
@@ -263,7 +265,9 @@ fn give_up(
     for row in census.coming.iter().rev().chain(&census.warm).take(surplus) {
         actions.push(Action::Retire { runner: row.name.clone(), reason: Reason::Surplus });
     }
-    let mut over = census.serving.saturating_sub(target.desired) as usize;
+    let desired = target.desired;
+    let desired = if planted(Bug::MinIdleTimesOut) { census.busy } else { desired };
+    let mut over = census.serving.saturating_sub(desired) as usize;
     for row in census.unready.iter().take(over) {
         actions.push(Action::Retire { runner: row.name.clone(), reason: Reason::Surplus });
     }

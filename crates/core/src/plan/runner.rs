@@ -14,6 +14,7 @@ use crate::{
         Deadlines, Instance, PoolSpec, Proof, Reason, Registration, Runner, ScaleSetTrack,
         ScopeName, Spec, TroubleKey, later,
     },
+    planted::{Bug, planted},
     world::{Action, Pool, World},
 };
 
@@ -331,7 +332,11 @@ impl Step<'_> {
     /// Busy is sacred: an instance that may have its configuration goes only once GitHub let go of its registration.
     /// The exceptions are the user's own.
     fn may_destroy(&self) -> bool {
-        self.ends_busy() || !self.row.registration.may_exist()
+        let surplus =
+            self.row.retiring.as_ref().is_some_and(|why| why.reason == Reason::IdleTimeout);
+        self.ends_busy()
+            || !self.row.registration.may_exist()
+            || surplus && planted(Bug::SurplusDestroyedUnasked)
     }
 
     fn ends_busy(&self) -> bool {

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     effect::{Flight, ScaleSetCall},
     model::{Limits, PoolSpec, ScaleSetTrack, ScopeName, SessionTrack, Spec, TroubleKey, later},
+    planted::{Bug, planted},
     world::{Action, Pool, World},
 };
 
@@ -91,7 +92,7 @@ fn find_or_make(world: &World, pool: &Pool, of: &PoolSpec, actions: &mut Vec<Act
     let scope = &of.scope;
     if let Some((record, made)) = &pool.found {
         let unused = record.statistics.is_some_and(|statistics| statistics.registered == 0);
-        if *made || (of.adopt && unused) {
+        if *made || (of.adopt && unused) || planted(Bug::ForeignSetTaken) {
             let take = Action::Take {
                 pool: name.clone(),
                 scope: scope.clone(),
@@ -181,7 +182,7 @@ fn converse(
     // With the end of a pause the pool can promise something again.
     let pause = world.trouble(&creation_key(of)).map(|trouble| trouble.next_attempt_at);
     due = earlier(due, pause.filter(|until| *until > now));
-    if refresh_due(pool, demand, now, &mut due) {
+    if refresh_due(pool, demand, now, &mut due) && !planted(Bug::StatisticsNeverRefreshed) {
         call(world, pool, scope, ScaleSetCall::RefreshSession(set, session.clone()), actions);
     } else if is_open(world, spec, pool) && unheard_due(pool, capacity, demand, now, &mut due) {
         return earlier(due, close_session(world, spec, pool, now, actions));
@@ -244,6 +245,7 @@ fn acquire(
 ) {
     let taken = demand.jobs.max(census.busy);
     let left = capacity.saturating_sub(taken) as usize;
+    let left = if planted(Bug::AcquiresEverything) { usize::MAX } else { left };
     let Some(set) = pool.state.scale_set.id() else { return };
     let mut jobs: Vec<_> = pool.available.iter().filter_map(|id| pool.jobs.get(id)).collect();
     jobs.sort_by_key(|job| (job.queued_at, job.request_id));

@@ -11,6 +11,7 @@ use crate::{
         SessionTrack, Spec, Trouble, TroubleKey, later,
     },
     plan::{Census, limits_at},
+    planted::{Bug, planted},
     world::{Pool, World},
 };
 
@@ -117,7 +118,7 @@ pub fn pool_conditions(world: &World, spec: &Spec, pool: &Pool, now: Timestamp) 
         backend: of.backend.clone(),
         mark: of.mark.clone(),
     };
-    let creation = world.trouble(&key);
+    let creation = world.trouble(&key).filter(|_| !planted(Bug::ConditionNotNamed));
     if let Some(known) = creation.filter(|known| known.next_attempt_at > now) {
         let what = if known.failures >= FAILURES_TO_PAUSE {
             format!(

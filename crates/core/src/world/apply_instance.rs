@@ -9,6 +9,7 @@ use crate::{
         Attempt, EventKind, Exit, Instance, JobId, Proof, Reason, Registration, Runner, RunnerName,
         Sign, Trouble, TroubleKey,
     },
+    planted::{Bug, planted},
     ports::{BackendError, BackendErrorKind, InstanceRecord, InstanceStatus},
 };
 
@@ -202,6 +203,9 @@ impl World {
     }
 
     pub(super) fn apply_ended(&mut self, name: &RunnerName, exit: &Exit, now: Timestamp) {
+        if planted(Bug::ExitProofDropped) {
+            return;
+        }
         // What the runner said last may not have been told line by line: the daemon was away, or the stream broke.
         if exit
             .last_output
@@ -273,6 +277,7 @@ impl World {
         };
         let known = self.troubles.get(&key);
         let news = runner.retiring.is_none()
+            && !planted(Bug::BackOffPerRow)
             && known.is_none_or(|known| runner.created_at > known.last_at);
         if news {
             let trouble = Trouble::after(known, CREATION_WAIT, &reason.to_string(), now);

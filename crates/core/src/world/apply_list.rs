@@ -14,6 +14,7 @@ use crate::{
         Attempt, BackendName, Instance, PoolName, PoolState, Proof, Registration, RegistrationId,
         Runner, RunnerName, ScopeName, TroubleKey,
     },
+    planted::{Bug, planted},
     ports::{BackendError, ForgeError, InstanceRecord, InstanceStatus, RunnerRecord},
 };
 
@@ -51,7 +52,12 @@ impl World {
                         self.put(Runner { instance: orphan_instance(&record, now), ..runner }, now);
                     }
                 }
+                Some(record) if planted(Bug::RowsBeforeList) && runner.created_at >= began_at => {
+                    let instance = orphan_instance(&record, now);
+                    self.adopt(Runner::orphan(runner.name, backend.clone(), instance, now), now);
+                }
                 Some(record) => self.apply_record(runner, record, now),
+                None if planted(Bug::GraceAgeDropped) => self.put(runner.instance_gone(now), now),
                 None => {
                     let lasting = matches!(
                         runner.instance,
@@ -89,7 +95,8 @@ impl World {
         let mut by_name: BTreeMap<RunnerName, InstanceRecord> = BTreeMap::new();
         for record in records {
             let row = self.runner(&record.runner).and_then(|row| row.instance.id());
-            if row == Some(&record.id) || !by_name.contains_key(&record.runner) {
+            let is_ours = row == Some(&record.id) || planted(Bug::DoubleTakenForRunner);
+            if is_ours || !by_name.contains_key(&record.runner) {
                 by_name.insert(record.runner.clone(), record);
             }
         }
@@ -137,7 +144,7 @@ impl World {
         let mut ours: BTreeMap<RunnerName, RunnerRecord> = BTreeMap::new();
         for record in records {
             if let Ok(name) = RunnerName::new(&record.name)
-                && name.is_of(self.controller)
+                && (name.is_of(self.controller) || planted(Bug::ForeignRegistrationRemoved))
             {
                 ours.insert(name, record);
             }
@@ -181,14 +188,25 @@ impl World {
         // A mint that is under way may make the registration after the list was read: its absence proves nothing yet. Without
         // this the row of a lost instance went, and the mint's next attempt registered a name that nobody knew.
         let under_way = self.is_flying(&Flight::Registration(runner.name.clone()));
-        let before =
-            !under_way && runner.registration.since().is_some_and(|since| since < began_at);
+        let before = !under_way
+            && runner.registration.since().is_some_and(|since| since < began_at)
+            || planted(Bug::LateAnswerTakenAsNew);
         match (&runner.registration, record) {
             (Registration::Removing { .. }, None) if before => {
                 self.put(runner.registration_gone(now), now);
             }
+            (Registration::Busy { .. }, None) if before && planted(Bug::NotFoundIsConsent) => {
+                self.put(runner.registration_gone(now), now);
+            }
+            // The look by name that follows a suspicion would mend it.
+            (Registration::Online { .. } | Registration::HandedOver { .. }, None)
+                if planted(Bug::LateAnswerTakenAsNew) =>
+            {
+                self.put(runner.registration_gone(now), now);
+            }
             (Registration::Removing { since, proof: Proof::Absence, .. }, Some(record))
-                if began_at.duration_since(*since) >= OWN_REMOVAL =>
+                if began_at.duration_since(*since) >= OWN_REMOVAL
+                    && !planted(Bug::OwnRemovalAwaited) =>
             {
                 self.remove_by(runner, record.id, now);
             }

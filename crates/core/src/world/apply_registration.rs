@@ -6,6 +6,7 @@ use super::World;
 use crate::{
     effect::{RegistrationCall, RegistrationOutcome},
     model::{Attempt, Instance, Proof, Reason, Registration, Runner, RunnerName},
+    planted::{Bug, planted},
     ports::{ForgeError, ForgeErrorKind, RunnerRecord},
 };
 
@@ -61,7 +62,7 @@ impl World {
 
     /// 204, or 404 for a runner that is not known to be busy.
     fn apply_removed(&mut self, runner: Runner, now: Timestamp) {
-        if runner.is_busy() && runner.instance.may_live() {
+        if runner.is_busy() && runner.instance.may_live() && !planted(Bug::NotFoundIsConsent) {
             // It showed itself busy while the call was under way: 404 is no consent (promise: busy is sacred).
             return self.put(runner, now);
         }
@@ -130,7 +131,7 @@ impl World {
             }
             // GitHub was to remove it itself: asked again in a while, and then for its removal.
             (Registration::Removing { since, id, proof: Proof::Absence }, _) => {
-                if now.duration_since(*since) >= OWN_REMOVAL {
+                if now.duration_since(*since) >= OWN_REMOVAL && !planted(Bug::OwnRemovalAwaited) {
                     let id = id.or(Some(record.id));
                     runner.registration =
                         Registration::Removing { since: now, id, proof: Proof::Removal };

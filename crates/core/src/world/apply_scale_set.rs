@@ -9,6 +9,7 @@ use crate::{
         Attempt, EventKind, Job, JobState, Message, MessageId, PoolName, ScaleSetTrack, SessionId,
         SessionTrack, Statistics, Trouble, TroubleKey,
     },
+    planted::{Bug, planted},
     ports::{ForgeError, ForgeErrorKind, ScaleSetRecord},
 };
 
@@ -181,7 +182,7 @@ impl World {
         if pool.state.scale_set.id() != Some(*set) {
             return self.odd(&format!("a session of scale set {set}, which pool {name} lost"), now);
         }
-        if opened {
+        if opened && !planted(Bug::CursorNotReset) {
             pool.state.cursor = MessageId(0);
         }
         let closing = matches!(pool.state.session, SessionTrack::Closing { .. });
@@ -241,6 +242,13 @@ impl World {
             error.kind == ForgeErrorKind::Conflict && matches!(call, ScaleSetCall::OpenSession(_));
         let wait = if conflict { CONFLICT_WAIT } else { SET_WAIT };
         let mut trouble = Trouble::after(self.troubles.get(&key), wait, &error.to_string(), now);
+        if conflict
+            && planted(Bug::SessionOfAnotherDeleted)
+            && let Some(pool) = self.change_pool(name)
+            && let Some(id) = pool.state.scale_set.id()
+        {
+            pool.state.scale_set = ScaleSetTrack::Deleting { since: now, id };
+        }
         if conflict {
             trouble = trouble.until(crate::model::later(now, CONFLICT_WAIT));
         }

@@ -29,6 +29,7 @@ use crate::{
         Attempt, BackendName, ControllerId, Event, EventKind, JobId, MessageId, PoolName, Reason,
         Runner, RunnerName, ScaleSetTrack, ScopeName, Trouble, TroubleKey,
     },
+    planted::{Bug, planted},
     ports::{Capabilities, JobKey},
 };
 
@@ -374,7 +375,8 @@ impl World {
 
     /// Whether late news of a runner, seen at `seen_at`, is older than its end.
     fn was_gone_after(&self, name: &RunnerName, seen_at: Timestamp) -> bool {
-        self.past_at.get(name).is_some_and(|gone| *gone >= seen_at)
+        let gone = self.past_at.get(name);
+        gone.is_some_and(|gone| *gone >= seen_at || planted(Bug::LateCreationIgnored))
     }
 
     fn job_key(pool: &PoolName, job: &JobId) -> JobKey {

@@ -9,6 +9,7 @@ use crate::{
         Attempt, Job, JobId, JobState, MessageId, PoolState, Proof, Registration, Runner,
         RunnerGroupId, RunnerName, ScaleSetTrack, ScopeName, Statistics, later,
     },
+    planted::{Bug, planted},
     ports::ScaleSetRecord,
 };
 
@@ -179,7 +180,9 @@ impl Pool {
                 none_lost && *since < began && !kept
             }
             JobState::Assigned { since } => {
-                none_waits && later(*since, ASSIGNMENT_BELIEVED) <= began
+                none_waits
+                    && later(*since, ASSIGNMENT_BELIEVED) <= began
+                    && !planted(Bug::ReassignmentDeadlineIgnored)
             }
             JobState::Available { .. } | JobState::Completed { .. } => false,
         };
@@ -220,7 +223,9 @@ impl Pool {
     /// Forgets the session and with it the cursor, which counts within a session only.
     pub(super) fn forget_session(&mut self) {
         self.state.session = crate::model::SessionTrack::None;
-        self.state.cursor = MessageId(0);
+        if !planted(Bug::CursorNotReset) {
+            self.state.cursor = MessageId(0);
+        }
         self.touched = true;
     }
 }
