@@ -136,6 +136,23 @@ impl Sim {
         self.register(now, new)
     }
 
+    /// Makes a scale set as somebody else would; `None` where the name is taken.
+    pub fn add_set(&mut self, now: Timestamp, scope: ScopeId, name: &str) -> Option<SetId> {
+        self.tick(now);
+        let setting = serde_json::Value::Object(serde_json::Map::new());
+        self.make_set(now, (scope, DEFAULT_GROUP), name, Vec::new(), setting)
+    }
+
+    /// Opens a session on a set as somebody else would; `false` where one is live.
+    pub fn add_session(&mut self, now: Timestamp, set: SetId, owner: &str) -> bool {
+        self.tick(now);
+        let free = self.sets.get(set).is_some_and(|set| set.session.is_none());
+        if free {
+            self.begin_session(self.now, set, owner.to_owned());
+        }
+        free
+    }
+
     /// Queues jobs.
     ///
     /// # Errors

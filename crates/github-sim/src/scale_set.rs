@@ -210,24 +210,41 @@ impl Sim {
         })?;
         let group = wanted.group.unwrap_or(crate::group::DEFAULT_GROUP);
         self.group_exists(scope, group)?;
-        let key = ScaleSets::key(scope, group, &name);
+        // The server has no default label: clients fill it in.
+        let labels = wanted.labels.unwrap_or_default();
+        let setting = wanted.setting.unwrap_or_else(|| json!({}));
+        let id =
+            self.make_set(call.now, (scope, group), &name, labels, setting).ok_or_else(|| {
+                let what = format!(
+                    "Runner scale set with name {name} already exists in this runner group."
+                );
+                Refusal::service(400, SET_EXISTS, what)
+            })?;
+        self.set_get(call, scope, id)
+    }
+
+    /// A new set; `None` where its group has one of that name.
+    pub(crate) fn make_set(
+        &mut self,
+        now: Timestamp,
+        (scope, group): (ScopeId, GroupId),
+        name: &str,
+        labels: Vec<Label>,
+        setting: Value,
+    ) -> Option<SetId> {
+        let key = ScaleSets::key(scope, group, name);
         if self.sets.by_name.contains_key(&key) {
-            return Err(Refusal::service(
-                400,
-                SET_EXISTS,
-                format!("Runner scale set with name {name} already exists in this runner group."),
-            ));
+            return None;
         }
         let id = SetId(self.ids.sets.next());
         let set = ScaleSet {
             id,
-            // The server has no default label: clients fill it in.
-            labels: wanted.labels.unwrap_or_default(),
-            name,
+            labels,
+            name: name.to_owned(),
             scope,
             group,
-            setting: wanted.setting.unwrap_or_else(|| json!({})),
-            created_at: call.now,
+            setting,
+            created_at: now,
             session: None,
             ended: VecDeque::new(),
             poll: None,
@@ -251,7 +268,7 @@ impl Sim {
             scope.sets.insert(id);
         }
         self.match_all(id);
-        self.set_get(call, scope, id)
+        Some(id)
     }
 
     pub(crate) fn set_update(&mut self, call: &Call<'_>, scope: ScopeId, id: SetId) -> Handled {

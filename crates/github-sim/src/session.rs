@@ -55,14 +55,18 @@ impl Sim {
         if let Some(live) = &self.set_in(scope, id)?.session {
             return Err(conflict(&live.owner));
         }
-        let session =
-            Session { id: self.ids.sessions.uuid(), owner: new.owner_name, created_at: call.now };
+        self.begin_session(call.now, id, new.owner_name);
+        self.session_json(call, credential, id)
+    }
+
+    /// A session begins on a set that has none.
+    pub(crate) fn begin_session(&mut self, at: Timestamp, id: SetId, owner: String) {
+        let session = Session { id: self.ids.sessions.uuid(), owner, created_at: at };
         if let Some(set) = self.sets.get_mut(id) {
             set.session = Some(session);
             set.forget_announcements();
         }
-        self.session_seen(call.now, id);
-        self.session_json(call, credential, id)
+        self.session_seen(at, id);
     }
 
     pub(crate) fn session_refresh(
