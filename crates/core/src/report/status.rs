@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::condition::{Condition, pool_conditions};
+use super::condition::{Condition, ConditionKind, pool_conditions};
 use crate::{
     model::{Phase, ScaleSetTrack, SessionTrack, Spec, Statistics, TroubleKey},
     plan::{Census, advertised_capacity, demand, limits_at, target_of},
@@ -54,7 +54,8 @@ pub struct PoolStatus {
     pub jobs_waiting: usize,
     /// GitHub's newest counts, and when they came.
     pub statistics: Option<(Statistics, Timestamp)>,
-    /// What its jobs wait for, the first to be met first; only where jobs wait.
+    /// What its jobs wait for, the first to be met first. Where no job is known to wait: what the next one of an
+    /// open pool would wait for, as far as it is more than a runner of its own.
     pub waits_for: Vec<Condition>,
 }
 
@@ -143,6 +144,10 @@ fn pool_status(
     }
     let waiting = pool.waiting.len() + pool.available.len();
     let short = demand(pool, &census, now).jobs > census.busy;
+    let mut waits_for = pool_conditions(world, spec, pool, now);
+    if waiting == 0 && !short {
+        waits_for.retain(|condition| state == "open" && condition.kind < ConditionKind::Max);
+    }
     PoolStatus {
         name: pool.state.name.to_string(),
         state: state.to_owned(),
@@ -157,10 +162,6 @@ fn pool_status(
         phases,
         jobs_waiting: waiting,
         statistics: pool.state.statistics,
-        waits_for: if waiting > 0 || short {
-            pool_conditions(world, spec, pool, now)
-        } else {
-            Vec::new()
-        },
+        waits_for,
     }
 }

@@ -222,7 +222,11 @@ impl World {
             (
                 ForgeErrorKind::SessionGone | ForgeErrorKind::NotFound,
                 ScaleSetCall::RefreshSession(..) | ScaleSetCall::CloseSession(..),
-            ) => return pool.forget_session(),
+            ) => {
+                pool.forget_session();
+                let what = format!("the session is gone: {}", error.detail);
+                return self.tell(EventKind::ScaleSet { pool: name.clone(), what }, now);
+            }
             (ForgeErrorKind::ScaleSetGone, _)
             | (
                 ForgeErrorKind::NotFound,
@@ -289,6 +293,10 @@ impl World {
         };
         pool.touched = true;
         pool.polled_capacity = None;
+        // The session of this poll is over, and perhaps its set: GitHub tells what is left to the next session.
+        if pool.state.session == SessionTrack::None {
+            return;
+        }
         match result {
             Ok(message) => {
                 self.set_trouble(TroubleKey::ScaleSet { pool: name.clone() }, None, now);
