@@ -1,6 +1,6 @@
 //! The port's face of the Docker engine.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bollard::Docker as Client;
 use bytes::Bytes;
@@ -20,7 +20,7 @@ use super::{
     error::{is_status, unread},
     hand_over,
     images::{self, Images},
-    output, records, watch,
+    output, records, survey, watch,
 };
 use crate::{console::CONSOLE_LINES, failure::failure};
 
@@ -76,6 +76,14 @@ impl Docker {
         let version =
             client.version().await.map_err(|error| unread("ask for the version", &error))?;
         Ok(version.version.unwrap_or_default())
+    }
+
+    /// Every controller that has containers on the engine, and how many.
+    ///
+    /// # Errors
+    /// Where it can't be reached.
+    pub async fn controllers(&self) -> Result<BTreeMap<ControllerId, usize>, BackendError> {
+        survey::controllers(&self.connection.client().await?).await
     }
 
     /// Whether the engine has an image.

@@ -16,6 +16,7 @@ mod hand_over;
 mod images;
 mod output;
 mod records;
+mod survey;
 mod template;
 mod watch;
 

@@ -1,6 +1,6 @@
 //! The port's face of instances that are none.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use dayfly_core::{
     model::{ControllerId, InstanceId, InstanceSpec, RunnerName},
@@ -31,6 +31,18 @@ impl Noop {
     #[must_use]
     pub fn connect(path: impl Into<PathBuf>, controller: ControllerId) -> Self {
         Self { path: path.into(), controller, link: Mutex::new(None), tasks: TaskTracker::new() }
+    }
+
+    /// Every controller that has instances there, and how many.
+    ///
+    /// # Errors
+    /// Where the other process can't be reached.
+    pub async fn controllers(&self) -> Result<BTreeMap<ControllerId, usize>, BackendError> {
+        let operation = "ask for controllers".to_owned();
+        match self.call(operation.clone(), Call::Controllers).await? {
+            Answer::Controllers(counts) => Ok(counts),
+            _ => Err(odd(operation)),
+        }
     }
 
     async fn link(&self, operation: &str) -> Result<Arc<Link>, BackendError> {

@@ -156,6 +156,7 @@ impl Host {
         match request.call {
             Call::Create(runner) => self.create(runner, controller),
             Call::List => Ok(Answer::Records(self.records(controller, |_| true))),
+            Call::Controllers => Ok(Answer::Controllers(self.controllers())),
             Call::Inspect(runner) => {
                 Ok(Answer::Records(self.records(controller, |name| *name == runner)))
             }
@@ -202,6 +203,14 @@ impl Host {
             Record { runner: runner.clone(), exit }
         })
         .collect()
+    }
+
+    fn controllers(&self) -> BTreeMap<ControllerId, usize> {
+        let mut counts = BTreeMap::new();
+        for (controller, _) in self.state().instances.values() {
+            *counts.entry(*controller).or_insert(0) += 1;
+        }
+        counts
     }
 
     fn hand_over(

@@ -1,5 +1,7 @@
 //! What the two ends say: a JSON document a line.
 
+use std::collections::BTreeMap;
+
 use dayfly_core::{
     model::{ControllerId, Exit, RunnerName, Sign},
     ports::{BackendErrorKind, InstanceEvent},
@@ -19,6 +21,8 @@ pub(super) struct Request {
 pub(super) enum Call {
     Create(RunnerName),
     List,
+    /// Whose instances there are.
+    Controllers,
     Inspect(RunnerName),
     HandOver {
         runner: RunnerName,
@@ -43,6 +47,7 @@ pub(super) enum Answer {
     Done,
     Created { ended: bool },
     Records(Vec<Record>),
+    Controllers(BTreeMap<ControllerId, usize>),
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -1,6 +1,7 @@
 //! The port's face of plain processes.
 
 use std::{
+    collections::BTreeMap,
     fs,
     os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::PathBuf,
@@ -62,6 +63,25 @@ impl Process {
         }
         sweep(&root, controller);
         Ok(Self { controller, root })
+    }
+
+    /// Every controller that has instances in the directory, and how many. Changes nothing.
+    ///
+    /// # Errors
+    /// Where the directory or a tag can't be read. No directory is no instance.
+    pub fn controllers(
+        options: &ProcessOptions,
+    ) -> Result<BTreeMap<ControllerId, usize>, BackendError> {
+        let root = &options.directory;
+        let runners =
+            runners(root).map_err(|error| fault::on_file("list instances", root, &error))?;
+        let mut counts = BTreeMap::new();
+        for runner in runners {
+            if let Some(tag) = Directory::new(root, &runner).tag()? {
+                *counts.entry(tag.controller).or_insert(0) += 1;
+            }
+        }
+        Ok(counts)
     }
 
     pub(super) fn directory(&self, runner: &RunnerName) -> Directory {

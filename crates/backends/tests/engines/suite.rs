@@ -1,6 +1,6 @@
 //! What every backend promises, tried on one.
 
-use std::{future::Future, sync::Mutex, time::Duration};
+use std::{collections::BTreeMap, future::Future, sync::Mutex, time::Duration};
 
 use dayfly_core::{
     model::{ControllerId, Exit, InstanceSpec, PoolName, RunnerName, Sign, Suffix},
@@ -144,6 +144,29 @@ pub async fn check<B: Backend>(connect: impl Fn(ControllerId) -> B, spec: &Insta
     what_happens_unwatched_is_told_later(&connect, spec).await;
     many_at_once(&backend, spec).await;
     assert_eq!(backend.list().await.unwrap(), []);
+}
+
+/// Whose instances there are can be asked without being anyone. Others may use the same engine meanwhile.
+pub async fn controllers_are_counted<B: Backend>(
+    connect: impl Fn(ControllerId) -> B,
+    spec: &InstanceSpec,
+    counts: impl AsyncFn() -> BTreeMap<ControllerId, usize>,
+) {
+    let (two, one) = (connect(controller()), connect(controller()));
+    let of = async || {
+        let counts = counts().await;
+        [&two, &one].map(|backend| counts.get(&backend.controller()).copied())
+    };
+    assert_eq!(of().await, [None, None]);
+    let made = [&two, &two, &one].map(|backend| (backend, runner(backend.controller())));
+    for (backend, runner) in &made {
+        create(*backend, runner, spec).await;
+    }
+    assert_eq!(of().await, [Some(2), Some(1)]);
+    for (backend, runner) in &made {
+        backend.destroy(runner, false).await.unwrap();
+    }
+    assert_eq!(of().await, [None, None]);
 }
 
 async fn a_runner_lives_and_ends(backend: &dyn Backend, spec: &InstanceSpec) {

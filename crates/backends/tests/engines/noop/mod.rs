@@ -78,6 +78,16 @@ async fn noop_keeps_the_contract() {
 }
 
 #[tokio::test]
+async fn whose_instances_there_are_can_be_asked() {
+    let ground = Ground::new();
+    ground.serve();
+    let anyone = ground.connect(controller());
+    let counts = async || anyone.controllers().await.unwrap();
+    let connect = |controller| ground.connect(controller);
+    suite::controllers_are_counted(connect, &InstanceSpec::default(), counts).await;
+}
+
+#[tokio::test]
 async fn a_host_that_is_not_there_is_unreachable_and_its_return_is_noticed() {
     let ground = Ground::new();
     let backend = ground.connect(controller());
