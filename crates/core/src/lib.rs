@@ -10,5 +10,6 @@ pub mod model;
 pub mod plan;
 pub mod planted;
 pub mod ports;
+pub mod rebuild;
 pub mod report;
 pub mod world;
