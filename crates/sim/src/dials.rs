@@ -30,6 +30,8 @@ dials! {
     Restart = "restart" 3,
     /// A second daemon is started on the store.
     Second = "second" 1,
+    /// The store comes back without the rows of runners.
+    Rows = "rows" 1,
     /// GitHub answers with errors.
     GithubErrors = "github-errors" 6,
     /// Requests and answers are lost.
@@ -46,6 +48,8 @@ dials! {
     GithubMessages = "github-messages" 8,
     /// Scale sets vanish.
     GithubSets = "github-sets" 1,
+    /// Somebody else has a scale set of a pool's name, or a session on its set.
+    Foreign = "foreign" 2,
     /// Registrations vanish.
     GithubRunners = "github-runners" 4,
     /// Nobody reaches GitHub for minutes or hours.

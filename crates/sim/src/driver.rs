@@ -238,6 +238,7 @@ impl Driver {
             self.down = Duration::from_secs(5);
             self.jump_s = 0;
         }
+        self.outside.lock().rebuild_store();
         match daemon::start(&self.outside, &self.scenario, &self.spec, self.wall_off_s) {
             Ok(daemon) => {
                 let life = daemon.life.0;
@@ -276,6 +277,12 @@ impl Driver {
                     self.outside.lock().count("clock-jump");
                 }
                 self.outside.lock().arm_crash(*points);
+            }
+            What::LoseRows => {
+                let mut state = self.outside.lock();
+                state.count("store-rebuilt");
+                state.disk.lose_rows();
+                state.arm_crash(0);
             }
             What::Restart { down } if self.daemon.is_some() => {
                 self.down = *down;

@@ -129,6 +129,7 @@ fn trouble(
         }),
         Dial::Restart => put(What::Restart { down: seconds(rng, 0, 120) }),
         Dial::Second => put(What::Second),
+        Dial::Rows => put(What::LoseRows),
         Dial::GithubErrors => {
             let status = pick(rng, &[500, 502, 503, 504]);
             put(github_fault(rng, GithubFault::Status(status), 12));
@@ -186,6 +187,11 @@ fn trouble(
             put(What::Github { route: "messages.get".to_owned(), count: rng.u64(1..=4), fault });
         }
         Dial::GithubSets => put(What::LoseSet { pool }),
+        Dial::Foreign => put(if rng.bool() {
+            What::ForeignSet { pool, lasts: seconds(rng, 5, 900) }
+        } else {
+            What::ForeignSession { pool }
+        }),
         Dial::GithubRunners => put(What::LoseRunner { nth: rng.usize(..100), busy: rng.bool() }),
         Dial::GithubOutage => {
             let lasts =

@@ -12,6 +12,8 @@ mod driver;
 mod explain;
 mod generate;
 mod log;
+#[cfg(feature = "mutants")]
+mod mutants;
 mod outside;
 mod scenario;
 mod shrink;
@@ -22,6 +24,8 @@ pub use checks::{Check, Violation};
 pub use dials::{Dial, Dials};
 pub use driver::{Report, run};
 pub use generate::generate;
+#[cfg(feature = "mutants")]
+pub use mutants::{Hunt, hunt};
 pub use scenario::{
     EngineCall, EngineFault, EnginePlan, GithubFault, GithubPlan, Item, PoolPlan, Scenario, What,
 };

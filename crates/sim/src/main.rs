@@ -33,6 +33,20 @@ struct Args {
     /// Shrink the first seed that fails to a script, with at most so many runs; 0: do not.
     #[arg(long, default_value_t = 400)]
     shrink: usize,
+    /// Plant a bug, and run seeds until a check finds it.
+    #[cfg(feature = "mutants")]
+    #[arg(long, value_name = "NAME", value_parser = bug)]
+    mutant: Option<dayfly_core::planted::Bug>,
+    /// Print the names of the bugs that can be planted.
+    #[cfg(feature = "mutants")]
+    #[arg(long)]
+    mutants: bool,
+}
+
+#[cfg(feature = "mutants")]
+fn bug(name: &str) -> Result<dayfly_core::planted::Bug, String> {
+    let bug = dayfly_core::planted::Bug::ALL.iter().find(|bug| bug.name() == name);
+    bug.copied().ok_or_else(|| "there is no such bug; `--mutants` prints their names".to_owned())
 }
 
 /// How often the progress is told.
@@ -40,10 +54,22 @@ const PROGRESS: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let found = match &args.script {
+    #[cfg(feature = "mutants")]
+    if args.mutants {
+        dayfly_core::planted::Bug::ALL.iter().for_each(|bug| println!("{}", bug.name()));
+        return ExitCode::SUCCESS;
+    }
+    #[cfg(feature = "mutants")]
+    if let Some(bug) = args.mutant {
+        return told(mutant(&args, bug));
+    }
+    told(match &args.script {
         Some(path) => script(path),
         None => seeds(&args),
-    };
+    })
+}
+
+fn told(found: Result<usize, String>) -> ExitCode {
     match found {
         Ok(0) => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
@@ -73,10 +99,23 @@ fn wall() -> std::time::Instant {
     std::time::Instant::now()
 }
 
-fn seeds(args: &Args) -> Result<usize, String> {
+fn campaign(args: &Args) -> Campaign {
     let jobs = args.jobs.unwrap_or(usize::try_from(args.seeds).unwrap_or(usize::MAX) * 100);
-    let campaign =
-        Campaign { first_seed: args.first_seed, seeds: args.seeds, jobs, dials: Dials::default() };
+    Campaign { first_seed: args.first_seed, seeds: args.seeds, jobs, dials: Dials::default() }
+}
+
+/// How many bugs were not found.
+#[cfg(feature = "mutants")]
+fn mutant(args: &Args, bug: dayfly_core::planted::Bug) -> Result<usize, String> {
+    let limit = Duration::from_secs_f64(args.minutes.unwrap_or(5.0).max(0.0) * 60.0);
+    let began = wall();
+    let hunt = dayfly_sim::hunt(bug, &campaign(args), limit, || began.elapsed())?;
+    println!("{}", serde_json::to_string(&hunt).map_err(|error| error.to_string())?);
+    Ok(usize::from(!hunt.found))
+}
+
+fn seeds(args: &Args) -> Result<usize, String> {
+    let campaign = campaign(args);
     let ends = args.minutes.map(|minutes| Duration::from_secs_f64(minutes.max(0.0) * 60.0));
     let (began, mut told) = (wall(), wall());
     let mut shrinking = Duration::ZERO;

@@ -133,6 +133,18 @@ pub enum What {
         /// The broker lost it.
         evicted: bool,
     },
+    /// Somebody else has a scale set of the pool's name, with a session; the pool's own is gone.
+    ForeignSet {
+        /// The pool.
+        pool: usize,
+        /// For how long.
+        lasts: Duration,
+    },
+    /// Somebody else opens a session on the pool's scale set, once the pool's own is lost.
+    ForeignSession {
+        /// The pool.
+        pool: usize,
+    },
     /// GitHub removes a registration.
     LoseRunner {
         /// Which of those that fit, counted round.
@@ -196,6 +208,8 @@ pub enum What {
         /// How far the host's clock is off afterwards, in seconds.
         jump_s: i64,
     },
+    /// The daemon dies, and its store comes back without the rows of runners, as after a rebuild.
+    LoseRows,
     /// The daemon is asked to end, and started again.
     Restart {
         /// How long it stays away.

@@ -90,6 +90,11 @@ impl Display for What {
             Self::LoseSession { pool, evicted } => {
                 write!(f, "lose session p{pool} {}", if *evicted { "evicted" } else { "expired" })
             }
+            Self::ForeignSet { pool, lasts } => {
+                write!(f, "foreign set p{pool} {}", Seconds(*lasts))
+            }
+            Self::ForeignSession { pool } => write!(f, "foreign session p{pool}"),
+            Self::LoseRows => f.write_str("lose rows"),
             Self::LoseRunner { nth, busy } => {
                 write!(f, "lose runner {nth} {}", if *busy { "busy" } else { "idle" })
             }
@@ -310,6 +315,11 @@ impl Scenario {
             ["lose", "runner", nth, how @ ("busy" | "idle")] => {
                 What::LoseRunner { nth: nth.parse().ok()?, busy: *how == "busy" }
             }
+            ["foreign", "set", pool, lasts] => {
+                What::ForeignSet { pool: self.pool(pool)?, lasts: seconds(lasts)? }
+            }
+            ["foreign", "session", pool] => What::ForeignSession { pool: self.pool(pool)? },
+            ["lose", "rows"] => What::LoseRows,
             ["lose", "tokens"] => What::LoseTokens,
             ["engine", engine, call, count, fault @ ..] => What::Engine {
                 engine: self.engine(engine)?,

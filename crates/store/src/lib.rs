@@ -9,6 +9,7 @@ mod checkup;
 mod copy;
 mod error;
 mod lock;
+mod memory_lock;
 mod place;
 mod rows;
 mod schema;
@@ -17,5 +18,6 @@ mod vacant;
 
 pub use checkup::Checkup;
 pub use copy::back_up;
+pub use memory_lock::{MemoryHold, MemoryLock};
 pub use sqlite::{Counts, Sqlite};
 pub use vacant::Vacant;

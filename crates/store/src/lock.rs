@@ -10,7 +10,10 @@ use std::{
     path::Path,
 };
 
-use dayfly_core::ports::{StoreError, StoreErrorKind};
+use dayfly_core::{
+    planted::{Bug, planted},
+    ports::{StoreError, StoreErrorKind},
+};
 
 use crate::{error::Name, place};
 
@@ -38,6 +41,7 @@ impl Lock {
             .map_err(&failed)?;
         match file.try_lock() {
             Ok(()) => {}
+            Err(TryLockError::WouldBlock) if planted(Bug::StoreLockIgnored) => {}
             Err(TryLockError::WouldBlock) => return Err(held(&file, name)),
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }

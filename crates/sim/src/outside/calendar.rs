@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use dayfly_core::model::RunnerName;
-use dayfly_github_sim::{Conclusion, FaultId, JobId};
+use dayfly_github_sim::{Conclusion, FaultId, JobId, SetId};
 
 /// Something that will happen.
 #[derive(Debug, Clone)]
@@ -26,6 +26,8 @@ pub(crate) enum Happening {
     DiskHasRoom,
     /// A fault of GitHub ends.
     FaultEnds(Vec<FaultId>),
+    /// Somebody else deletes their scale set.
+    ForeignSetGoes(SetId),
 }
 
 /// What will happen, in order of time, then of when it was decided.

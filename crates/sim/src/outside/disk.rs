@@ -13,16 +13,17 @@ use dayfly_core::{
     model::{ControllerId, FAILURES_TO_PAUSE, PoolName, PoolState, Runner, RunnerName, TroubleKey},
     ports::{Batch, Store, StoreError, StoreErrorKind, Stored},
 };
-use dayfly_store::Sqlite;
+use dayfly_store::{MemoryHold, MemoryLock, Sqlite};
 
-use super::{Life, Outside};
+use super::{Life, Outside, State};
 
 /// The disk with the store on it.
 pub(crate) struct Disk {
     sqlite: Sqlite,
-    /// Which life has the store open.
-    locked_by: Option<Life>,
+    /// Of the life that has the store open.
+    lock: MemoryLock,
     pub(crate) full: u32,
+    loses_rows: bool,
     rows: BTreeMap<RunnerName, Runner>,
     pools: BTreeMap<PoolName, (PoolState, Option<Duration>)>,
     pub(crate) commits: u64,
@@ -45,8 +46,9 @@ impl Disk {
     pub(super) fn new(controller: ControllerId) -> Result<Self, String> {
         Ok(Self {
             sqlite: Sqlite::in_memory(controller).map_err(|error| error.to_string())?,
-            locked_by: None,
+            lock: MemoryLock::default(),
             full: 0,
+            loses_rows: false,
             rows: BTreeMap::new(),
             pools: BTreeMap::new(),
             commits: 0,
@@ -57,6 +59,11 @@ impl Disk {
     /// A stored row.
     pub(crate) fn row(&self, name: &RunnerName) -> Option<&Runner> {
         self.rows.get(name)
+    }
+
+    /// The rows of runners are gone when the daemon starts next.
+    pub(crate) fn lose_rows(&mut self) {
+        self.loses_rows = true;
     }
 
     /// Every stored row.
@@ -120,6 +127,26 @@ impl Disk {
     }
 }
 
+impl State {
+    /// Where the store lost the rows of runners, it is made anew from what is left. What lives of them the daemon can't count
+    /// until engines are listed whole.
+    pub(crate) fn rebuild_store(&mut self) {
+        if !std::mem::take(&mut self.disk.loses_rows) {
+            return;
+        }
+        let gone = self.disk.rows.keys().map(|name| (name.clone(), None)).collect();
+        let batch = Batch { runners: gone, ..Batch::default() };
+        let deleted = self.disk.sqlite.commit(&batch).is_ok();
+        self.note(format_args!("the store is rebuilt: {deleted}"));
+        for name in self.disk.rows.keys().cloned().collect::<Vec<_>>() {
+            for machine in &mut self.engines {
+                machine.beyond(&name);
+            }
+        }
+        self.disk.rows.clear();
+    }
+}
+
 /// The number in a pool's name.
 pub(crate) fn index_of(pool: &str) -> Option<usize> {
     pool.strip_prefix('p')?.parse().ok()
@@ -129,30 +156,15 @@ pub(crate) fn index_of(pool: &str) -> Option<usize> {
 pub(crate) struct DiskStore {
     outside: Arc<Outside>,
     life: Life,
+    /// Until this life's end, the store is closed to others.
+    _hold: MemoryHold,
 }
 
 impl DiskStore {
     /// Opens the store for this life alone.
     pub(crate) fn open(outside: &Arc<Outside>, life: Life) -> Result<Self, StoreError> {
-        let mut state = outside.lock();
-        if let Some(other) = state.disk.locked_by {
-            return Err(StoreError {
-                kind: StoreErrorKind::Locked,
-                operation: "open the store".to_owned(),
-                detail: format!("life {} of the daemon has it", other.0),
-            });
-        }
-        state.disk.locked_by = Some(life);
-        Ok(Self { outside: Arc::clone(outside), life })
-    }
-}
-
-impl Drop for DiskStore {
-    fn drop(&mut self) {
-        let mut state = self.outside.lock();
-        if state.disk.locked_by == Some(self.life) {
-            state.disk.locked_by = None;
-        }
+        let hold = outside.lock().disk.lock.take()?;
+        Ok(Self { outside: Arc::clone(outside), life, _hold: hold })
     }
 }
 

@@ -11,6 +11,7 @@ impl State {
     /// The faults stop: what was under way ends.
     pub(crate) fn heal(&mut self) {
         self.sim.clear_faults();
+        self.foreigners_leave();
         self.disarm_crash();
         self.disk.full = 0;
         for machine in &mut self.engines {
@@ -126,14 +127,6 @@ impl State {
             self.look(Check::NoExcess, made <= jobs + 2 * kept + jobs / 10 + 2, || {
                 format!("{made} instances were made for {jobs} jobs and {kept} to be kept")
             });
-        }
-    }
-
-    /// What is somebody else's is still there.
-    pub(crate) fn check_foreign(&mut self) {
-        for name in super::github::FOREIGN {
-            let there = self.sim.runner_named(self.scope, name).is_some();
-            self.look(Check::OursOnly, there, || format!("{name}, which is not ours, is gone"));
         }
     }
 

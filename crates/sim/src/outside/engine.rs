@@ -342,6 +342,10 @@ impl Backend for EnginePort {
                     _ => machine.list(now),
                 })
             };
+            // An engine looks at its instances at any time between the call and its answer.
+            if let Some(going) = self.outside.alive(self.life).map(|mut state| state.latency()) {
+                sleep(going).await;
+            }
             self.call(EngineCall::List, &mut list).await
         })
     }

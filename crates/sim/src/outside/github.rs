@@ -1,6 +1,9 @@
 //! GitHub's side: how it is prepared, what of our calls is checked, and what happens to it by itself.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use dayfly_core::model::RunnerName;
@@ -22,8 +25,6 @@ pub(crate) const ADDRESS: &str = "http://sim.test/acme";
 pub(crate) const TOKEN: &str = "ghp_simulated";
 /// Who opens our sessions.
 pub(crate) const OWNER: &str = "simulated-host";
-/// Runners that are not ours.
-pub(super) const FOREIGN: [&str; 2] = ["p0-bbbbaaaaaaaaaa", "build-box-1"];
 const SETS: &str = "/services/tenant-7f3a/_apis/runtime/runnerscalesets/";
 const AGENTS: &str = "/services/tenant-7f3a/_apis/distributedtask/pools/0/agents/";
 const QUEUE: &str = "/queue/scalesets/message";
@@ -39,6 +40,8 @@ pub(crate) struct Github {
     queues: BTreeMap<String, SetId>,
     /// Sets whose session is new: its first poll must begin at the start.
     fresh: BTreeMap<SetId, ()>,
+    /// Scale sets that are not ours.
+    pub(super) foreign_sets: BTreeSet<SetId>,
     /// Until when GitHub asked to be left alone, since when we know, and in which life, by bucket.
     left_alone: BTreeMap<Bucket, (Duration, Duration, Life)>,
     /// Until when the longest such wait lasts.
@@ -99,8 +102,7 @@ pub(super) fn prepare(scenario: &Scenario) -> Result<(Sim, ScopeId), String> {
     let id = sim.add_scope(&scope("acme"))?;
     sim.add_scope(&scope("acme/app"))?;
     let token = Some(TOKEN.to_owned());
-    // Somebody else's runners: one of another controller, by a name of the same form, and one of a person.
-    for name in FOREIGN {
+    for name in super::foreign::RUNNERS {
         sim.add_runner(super::timestamp(Duration::ZERO), id, name)
             .ok_or_else(|| format!("the name {name} is taken"))?;
     }
@@ -118,6 +120,7 @@ enum Asked {
     RefreshSession(SetId),
     CloseSession(String),
     ChangeSet(SetId),
+    DeleteSet(SetId),
     Rest(Bucket),
     Other,
 }
@@ -185,7 +188,8 @@ impl State {
                 (&Method::DELETE, Some("sessions"), Some(session)) => {
                     Asked::CloseSession(session.to_owned())
                 }
-                (&Method::PATCH | &Method::DELETE, None, _) => Asked::ChangeSet(set),
+                (&Method::PATCH, None, _) => Asked::ChangeSet(set),
+                (&Method::DELETE, None, _) => Asked::DeleteSet(set),
                 _ => Asked::Other,
             };
         }
@@ -241,14 +245,9 @@ impl State {
                 let ours = live.is_none_or(|set| set.owner.as_deref() == Some(OWNER));
                 self.look(Check::OursOnly, ours, || format!("session {session} is closed"));
             }
-            Asked::ChangeSet(set) => {
-                let foreign = self
-                    .sim
-                    .every_set()
-                    .iter()
-                    .any(|of| of.id == *set && of.name.starts_with("foreign"));
-                self.look(Check::OursOnly, !foreign, || format!("set {set} is changed"));
-            }
+            Asked::ChangeSet(set) => self.check_own_set(*set, "changed"),
+            Asked::DeleteSet(set) => self.check_set_deleted(*set),
+            Asked::OpenSession(set) => self.check_own_set(*set, "listened to"),
             Asked::Rest(bucket) => {
                 if let Some((until, since, of)) = self.github.left_alone.get(bucket).copied() {
                     let now = self.now();

@@ -174,6 +174,15 @@ impl Machine {
         self.by_name.get(name).map(|serials| serials.iter().copied().collect()).unwrap_or_default()
     }
 
+    /// The daemon can't count the instances of this name any more.
+    pub(crate) fn beyond(&mut self, name: &RunnerName) {
+        for serial in self.all_named(name) {
+            if let Some(made) = self.instances.get_mut(&serial) {
+                made.beyond = true;
+            }
+        }
+    }
+
     pub(crate) fn remove(&mut self, serial: u64) -> Option<Made> {
         let made = self.instances.remove(&serial)?;
         if let Some(serials) = self.by_name.get_mut(&made.name) {

@@ -8,6 +8,7 @@ mod calendar;
 mod disk;
 mod ending;
 mod engine;
+mod foreign;
 mod github;
 mod jobs;
 mod machine;

@@ -6,7 +6,7 @@ use dayfly_core::{
     model::{Exit, RunnerName},
     ports::InstanceEvent,
 };
-use dayfly_github_sim::{RunnerRefused, SetFacts};
+use dayfly_github_sim::RunnerRefused;
 
 use super::{Happening, State, disk::index_of, machine::MadeState};
 use crate::{checks::Check, scenario::What};
@@ -59,6 +59,7 @@ impl State {
                 self.disk.full = self.disk.full.saturating_sub(1);
                 self.last_fault = self.now();
             }
+            Happening::ForeignSetGoes(set) => self.foreign_set_goes(set),
             Happening::FaultEnds(ids) => {
                 for id in ids {
                     self.sim.clear_fault(id);
@@ -139,6 +140,8 @@ impl State {
                     self.sim.lose_session(now, set.id, *evicted);
                 }
             }
+            What::ForeignSet { pool, lasts } => self.foreign_set(*pool, *lasts),
+            What::ForeignSession { pool } => self.foreign_session(*pool),
             What::LoseRunner { nth, busy } => self.lose_runner(*nth, *busy),
             What::LoseTokens => {
                 self.count("github-tokens-revoked");
@@ -172,6 +175,7 @@ impl State {
                 self.calendar.put(at, Happening::DiskHasRoom);
             }
             What::Crash { .. }
+            | What::LoseRows
             | What::Restart { .. }
             | What::Second
             | What::Drain { .. }
@@ -181,11 +185,6 @@ impl State {
         }
         self.settle_github();
         false
-    }
-
-    fn set_of(&self, pool: usize) -> Option<SetFacts> {
-        let name = format!("p{pool}");
-        self.sim.every_set().into_iter().find(|set| set.name == name)
     }
 
     fn wipe(&mut self, engine: usize) {

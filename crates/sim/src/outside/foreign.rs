@@ -1,0 +1,98 @@
+//! Somebody else at GitHub: runners, scale sets and sessions that are not ours, and must not be touched.
+
+use std::time::Duration;
+
+use dayfly_github_sim::{SetFacts, SetId};
+
+use super::{Happening, State, github::OWNER};
+use crate::checks::Check;
+
+/// Runners that are not ours: one of another controller, by a name of the same form, and one of a person.
+pub(super) const RUNNERS: [&str; 2] = ["p0-bbbbaaaaaaaaaa", "build-box-1"];
+
+/// Who opens sessions beside us.
+const OTHER_OWNER: &str = "another-host";
+
+impl State {
+    /// The pool's own scale set, where it has one.
+    pub(super) fn set_of(&self, pool: usize) -> Option<SetFacts> {
+        let name = format!("p{pool}");
+        let mut sets = self.sim.every_set().into_iter();
+        sets.find(|set| set.name == name && !self.github.foreign_sets.contains(&set.id))
+    }
+
+    /// Somebody deletes the pool's scale set, and makes one of its own by that name.
+    pub(super) fn foreign_set(&mut self, pool: usize, lasts: Duration) {
+        let now = self.github_now();
+        if let Some(set) = self.set_of(pool) {
+            self.sim.lose_set(now, set.id);
+        }
+        if let Some(set) = self.sim.add_set(now, self.scope, &format!("p{pool}")) {
+            self.count("foreign-set");
+            self.sim.add_session(now, set, OTHER_OWNER);
+            self.github.foreign_sets.insert(set);
+            let at = self.after(lasts);
+            self.calendar.put(at, Happening::ForeignSetGoes(set));
+        }
+    }
+
+    /// Its owner deletes a scale set.
+    pub(super) fn foreign_set_goes(&mut self, set: SetId) {
+        if self.github.foreign_sets.contains(&set) {
+            let there = self.sim.every_set().iter().any(|of| of.id == set);
+            self.look(Check::OursOnly, there, || format!("set {set}, which is not ours, is gone"));
+            self.github.foreign_sets.remove(&set);
+            let now = self.github_now();
+            self.sim.lose_set(now, set);
+            self.last_fault = self.now();
+        }
+    }
+
+    /// The pool's session is lost, and somebody else opens one before we do. Nobody polls there: GitHub ends it after minutes.
+    pub(super) fn foreign_session(&mut self, pool: usize) {
+        if let Some(set) = self.set_of(pool) {
+            let now = self.github_now();
+            self.sim.lose_session(now, set.id, true);
+            if self.sim.add_session(now, set.id, OTHER_OWNER) {
+                self.count("foreign-session");
+            }
+        }
+    }
+
+    /// Whoever is not ours leaves.
+    pub(super) fn foreigners_leave(&mut self) {
+        for set in self.github.foreign_sets.clone() {
+            self.foreign_set_goes(set);
+        }
+        let now = self.github_now();
+        for set in self.sim.every_set() {
+            if set.owner.is_some_and(|owner| owner != OWNER) {
+                self.sim.lose_session(now, set.id, false);
+            }
+        }
+    }
+
+    /// A scale set is changed, a session opened on it, or a runner registered in it: it is ours.
+    pub(super) fn check_own_set(&mut self, set: SetId, what: &str) {
+        let ours = !self.github.foreign_sets.contains(&set);
+        self.look(Check::OursOnly, ours, || format!("set {set}, which is not ours, is {what}"));
+    }
+
+    /// A scale set is deleted: it is ours, and nobody else listens there.
+    pub(super) fn check_set_deleted(&mut self, set: SetId) {
+        self.check_own_set(set, "deleted");
+        let facts = self.sim.every_set().into_iter().find(|of| of.id == set);
+        let owner = facts.and_then(|facts| facts.owner);
+        self.look(Check::OursOnly, owner.as_deref().is_none_or(|owner| owner == OWNER), || {
+            format!("set {set} is deleted, with the session of {owner:?}")
+        });
+    }
+
+    /// What is somebody else's is still there.
+    pub(crate) fn check_foreign(&mut self) {
+        for name in RUNNERS {
+            let there = self.sim.runner_named(self.scope, name).is_some();
+            self.look(Check::OursOnly, there, || format!("{name}, which is not ours, is gone"));
+        }
+    }
+}
