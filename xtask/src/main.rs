@@ -1,9 +1,10 @@
-//! The project's own tasks: `cargo xtask test`, `tidy`, `bench`, `e2e`.
+//! The project's own tasks: `cargo xtask test`, `tidy`, `bench`, `e2e`, `soak`.
 
 mod bench;
 mod e2e;
 mod metadata;
 mod process;
+mod soak;
 mod test;
 mod tidy;
 
@@ -27,6 +28,8 @@ enum Task {
     Tidy,
     /// The daemon and the engine die while jobs run on real Docker.
     E2e(e2e::Options),
+    /// Daemon, engine, GitHub and disk fail by chance, for a quarter of an hour.
+    Soak(soak::Options),
     /// The figures of BENCHMARKS.md.
     Bench(bench::Options),
 }
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
         Task::Test(options) => test::run(&options),
         Task::Tidy => tidy::run(),
         Task::E2e(options) => e2e::run(&options),
+        Task::Soak(options) => soak::run(&options),
         Task::Bench(options) => bench::run(&options),
     };
     match outcome {

@@ -65,6 +65,16 @@ impl BrokerError {
         matches!(self, Self::Refused { kind, .. } if kind == wanted)
     }
 
+    /// Whether the same call may work in a moment: no answer, or an error of the service's own.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Connect(..) | Self::Broken(..) | Self::TimedOut(_) => true,
+            Self::Refused { status, .. } => status.is_server_error(),
+            Self::Url(_) | Self::Answer(..) | Self::Sign(_) => false,
+        }
+    }
+
     /// Whether the access token is no longer good.
     #[must_use]
     pub fn is_unauthorized(&self) -> bool {

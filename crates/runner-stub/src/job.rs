@@ -17,6 +17,9 @@ use crate::message::{JobBody, Message, StepResult};
 const RENEW_S: u64 = 60;
 /// Between asking a cancelled step to end and killing it.
 const KILL_AFTER_S: u64 = 3;
+/// Waits between attempts to tell a job's end: the service may be away for a moment, and the real runner does not give up at once
+/// either.
+const REPORT_AGAIN_S: [u64; 5] = [1, 2, 4, 8, 15];
 /// Bytes of a step's output that are sent: its end is what matters.
 const OUTPUT_BYTES_MAX: usize = 16 * 1024;
 /// Environment that carries the registration: no job may see it.
@@ -84,9 +87,16 @@ pub(crate) async fn run(
         never = watching => match never {},
     };
     if !log.is_empty() {
-        broker.log(job.job_id, &log).await?;
+        // It is a service to people; the job's end must be told without it too.
+        drop(broker.log(job.job_id, &log).await);
     }
-    broker.complete(job.job_id, outcome.result(), &steps).await?;
+    let mut waits = REPORT_AGAIN_S.into_iter();
+    while let Err(error) = broker.complete(job.job_id, outcome.result(), &steps).await {
+        match waits.next().filter(|_| error.may_pass()) {
+            Some(wait) => tokio::time::sleep(Duration::from_secs(wait)).await,
+            None => return Err(error),
+        }
+    }
     Ok(outcome)
 }
 

@@ -6,6 +6,7 @@ use std::{
     process::Command,
 };
 
+use dayfly_core::model::ControllerId;
 use rustix::process::{Signal, kill_process};
 
 use crate::{
@@ -45,6 +46,21 @@ pub fn image() -> String {
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
     let at = text.find("dayfly-demo:").unwrap();
     text[at..].split_whitespace().next().unwrap().to_owned()
+}
+
+/// The ids of a controller's containers, or what the engine said instead.
+pub fn containers(socket: &Path, controller: ControllerId) -> Result<Vec<String>, String> {
+    let output = Command::new("docker")
+        .args(["--host", &format!("unix://{}", socket.display())])
+        .args(["ps", "--all", "--quiet", "--filter"])
+        .arg(format!("label=dev.dayfly.controller={controller}"))
+        .output()
+        .map_err(|error| error.to_string())?;
+    let words = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if !output.status.success() {
+        return Err(words(&output.stderr));
+    }
+    Ok(words(&output.stdout).lines().map(str::to_owned).collect())
 }
 
 /// Every job had a container of its own.
@@ -103,17 +119,19 @@ async fn the_engine_dies_twice_and_no_job_is_lost() {
 }
 
 /// An engine that a test may kill: a dockerd and a containerd of its own, which lets containers outlive dockerd.
-struct PrivateEngine {
+pub struct PrivateEngine {
     directory: tempfile::TempDir,
     containerd: Option<Process>,
     dockerd: Option<Process>,
     bridge: String,
-    image: String,
+    /// The image that it has.
+    pub image: String,
     starts: u32,
 }
 
 impl PrivateEngine {
-    fn start(image: &str) -> Self {
+    /// Starts it, and gives it an image of the machine's engine.
+    pub fn start(image: &str) -> Self {
         let directory = tempfile::Builder::new().prefix("dayfly-engine-").tempdir().unwrap();
         let bridge = format!("df{}", std::process::id());
         let mut engine = Self {
@@ -146,7 +164,8 @@ impl PrivateEngine {
         engine
     }
 
-    fn start_dockerd(&mut self) {
+    /// Starts its dockerd.
+    pub fn start_dockerd(&mut self) {
         self.starts += 1;
         let mut dockerd = Command::new("dockerd");
         dockerd.arg("--containerd").arg(self.path("containerd.sock")).arg("--live-restore");
@@ -163,11 +182,13 @@ impl PrivateEngine {
         wait_until("dockerd", || std::os::unix::net::UnixStream::connect(&socket).is_ok());
     }
 
-    fn crash(&mut self) {
+    /// `kill -9` of its dockerd.
+    pub fn crash(&mut self) {
         self.dockerd.take().unwrap().crash();
     }
 
-    fn socket(&self) -> PathBuf {
+    /// Its socket.
+    pub fn socket(&self) -> PathBuf {
         self.path("docker.sock")
     }
 

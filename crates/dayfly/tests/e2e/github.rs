@@ -1,14 +1,15 @@
 //! The simulated GitHub of a test.
 
-use std::{path::Path, process::Command};
+use std::{net::SocketAddr, path::Path, process::Command};
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::processes::{DAYFLY, PATIENCE, Process, wait_until};
 
 /// A simulated GitHub in a process of its own.
 pub struct GitHub {
-    _process: Process,
+    process: Process,
     http: reqwest::Client,
     /// Its address.
     pub base: String,
@@ -32,7 +33,17 @@ impl GitHub {
             .pool_max_idle_per_host(0)
             .build()
             .unwrap();
-        Self { _process: process, http, base: format!("http://{address}:{}", port.trim()) }
+        Self { process, http, base: format!("http://{address}:{}", port.trim()) }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.base.strip_prefix("http://").unwrap().parse().unwrap()
+    }
+
+    /// Stops or continues it: every call waits meanwhile.
+    pub fn freeze(&self, frozen: bool) {
+        self.process.signal(if frozen { Signal::STOP } else { Signal::CONT });
     }
 
     /// Asks the control API.

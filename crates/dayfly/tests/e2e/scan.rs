@@ -3,8 +3,8 @@
 use std::process::Command;
 
 use crate::{
-    docker::{engine, image},
-    site::{Making, Setup, Site, TOKEN, containers},
+    docker::{containers, engine, image},
+    site::{Making, Setup, Site, TOKEN},
 };
 
 /// What a secret of this run looks like, wherever it stands.
@@ -93,7 +93,7 @@ async fn check(app: bool, scope: &'static str, making: Making) {
             output.stdout
         };
         let controller = site.json(&["status"])["controller"].as_str().unwrap().parse().unwrap();
-        let containers = containers(&socket, dayfly_core::model::ControllerId(controller));
+        let containers = containers(&socket, dayfly_core::model::ControllerId(controller)).unwrap();
         assert_eq!(containers.len(), 3);
         for container in containers {
             places.push((format!("docker inspect {container}"), ask(&["inspect", &container])));

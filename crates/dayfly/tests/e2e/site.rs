@@ -17,8 +17,12 @@ use rustix::process::{Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::{
+    disk::Disk,
+    docker::containers,
     github::GitHub,
     processes::{DAYFLY, PATIENCE, Process, pid, wait_until, working_in},
+    standing,
+    way::Way,
 };
 
 /// A token that opens the simulator.
@@ -39,6 +43,10 @@ pub struct Setup {
     pub max: usize,
     /// Further lines of the pool.
     pub more: String,
+    /// The store lies on a small disk of its own, which can be filled; needs root.
+    pub small_disk: bool,
+    /// Daemon and runners reach GitHub by a way that can be cut.
+    pub cuttable: bool,
 }
 
 /// What makes the instances.
@@ -66,6 +74,8 @@ impl Default for Setup {
             making: Making::Process,
             max: 4,
             more: String::new(),
+            small_disk: false,
+            cuttable: false,
         }
     }
 }
@@ -77,6 +87,10 @@ pub struct Site {
     setup: Setup,
     daemon: Option<Process>,
     load: Option<Load>,
+    /// Where the setup has one.
+    pub disk: Option<Disk>,
+    /// Where the setup has one.
+    pub way: Option<Way>,
     starts: u32,
     /// Configuration, store, logs.
     pub directory: tempfile::TempDir,
@@ -93,7 +107,10 @@ impl Site {
         }
         // A dead daemon's session is let go of after this long, rather than minutes.
         github.post("options", &json!({ "session_ttl_ms": 3_000 })).await;
-        let mut site = Self { github, setup, daemon: None, load: None, starts: 0, directory };
+        let disk = setup.small_disk.then(|| Disk::mount(&directory.path().join("disk")));
+        let way = setup.cuttable.then(|| Way::to(github.address()));
+        let (daemon, load) = (None, None);
+        let mut site = Self { github, setup, daemon, load, disk, way, starts: 0, directory };
         let auth = site.credential().await;
         let backend = site.backend();
         site.configure(&auth, &backend);
@@ -103,6 +120,11 @@ impl Site {
     /// A path in the place.
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
+    }
+
+    /// The store's file.
+    fn store_file(&self) -> PathBuf {
+        self.path(if self.setup.small_disk { "disk/dayfly.db" } else { "dayfly.db" })
     }
 
     /// Writes a file that only its owner may read.
@@ -165,11 +187,13 @@ impl Site {
 
     fn configure(&self, auth: &str, (backend, image): &(String, String)) {
         let Setup { scope, max, more, .. } = &self.setup;
-        let base = &self.github.base;
+        let base = self.way.as_ref().map_or(&self.github.base, |way| &way.base);
+        let store = self.store_file();
         let text = format!(
             "github: [{{ url: {base}/{scope}, auth: {{ {auth} }} }}]\nbackends: {{ it: {{ {backend} }} }}\npools:\n  - name: e2e\n    \
              labels: [e2e]\n    demand: scale-set\n    backends: [it]\n    image: \"{image}\"\n    max: {max}\n    \
-             environment: {{ RUNNER_ALLOW_RUNASROOT: \"1\" }}\n{more}store: {{ sqlite: dayfly.db }}\n"
+             environment: {{ RUNNER_ALLOW_RUNASROOT: \"1\" }}\n{more}store: {{ sqlite: {} }}\n",
+            store.display()
         );
         std::fs::write(self.path("dayfly.yaml"), text).unwrap();
     }
@@ -217,6 +241,13 @@ impl Site {
     pub fn stop(&mut self) {
         let status = self.daemon.take().unwrap().stop();
         assert!(status.success(), "{status}: {}", self.log());
+    }
+
+    /// How the daemon ended, if it did so by itself.
+    pub fn daemon_ended(&mut self) -> Option<std::process::ExitStatus> {
+        let ended = self.daemon.as_mut()?.ended()?;
+        self.daemon = None;
+        Some(ended)
     }
 
     /// The daemon's process id.
@@ -277,7 +308,7 @@ impl Site {
             std::thread::sleep(step);
             waited += step;
         }
-        panic!("not in time: {words:?}: {last:#}; log: {}", self.log());
+        panic!("not in time: {words:?}: {last:#}");
     }
 
     /// The daemon's log, newest life.
@@ -299,11 +330,22 @@ impl Site {
             (&summary["runners"]["total"], &summary["sessions"], &summary["sets"]),
             (&json!(0), &json!(0), &json!(0))
         );
-        let mut store = Sqlite::open_read_only(&self.path("dayfly.db")).unwrap();
+        let mut store = Sqlite::open_read_only(&self.store_file()).unwrap();
         let counts = store.counts().unwrap();
         assert_eq!((counts.runners_not_gone, counts.open_duties), (0, 0));
         let controller = store.load().unwrap().controller;
         assert_eq!(self.instances(controller).await, 0, "instances are left");
+    }
+
+    /// What makes the instances.
+    pub fn making(&self) -> &Making {
+        &self.setup.making
+    }
+
+    /// Whose instances they are, once a daemon has made the store.
+    pub fn known_controller(&self) -> Option<ControllerId> {
+        let mut store = Sqlite::open_read_only(&self.store_file()).ok()?;
+        Some(store.load().ok()?.controller)
     }
 
     /// How many instances there are.
@@ -316,45 +358,25 @@ impl Site {
                 listed + working_in(&self.path("instances")).len()
             }
             Making::Noop => self.engine_report()["instances"].as_array().unwrap().len(),
-            Making::Docker { socket, .. } => containers(socket, controller).len(),
+            Making::Docker { socket, .. } => containers(socket, controller).unwrap().len(),
         }
     }
-}
-
-/// The ids of a controller's containers.
-pub fn containers(socket: &Path, controller: ControllerId) -> Vec<String> {
-    let output = Command::new("docker")
-        .args([
-            "--host",
-            &format!("unix://{}", socket.display()),
-            "ps",
-            "--all",
-            "--quiet",
-            "--filter",
-        ])
-        .arg(format!("label=dev.dayfly.controller={controller}"))
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
 }
 
 impl Drop for Site {
     /// What a failed test leaves: its own processes, known by their directory, and its own containers, by their label.
     fn drop(&mut self) {
-        if std::thread::panicking() && self.daemon.is_some() {
-            let runners = self.run(&["runners", "--json"]).stdout;
-            eprintln!("runners: {}\nlog: {}", String::from_utf8_lossy(&runners), self.log());
+        if std::thread::panicking() {
+            eprintln!("{}", standing::of(self));
         }
         drop(self.daemon.take());
         for id in working_in(self.directory.path()) {
             let _ = kill_process(pid(id), Signal::KILL);
         }
-        if let Making::Docker { socket, .. } = &self.setup.making
-            && let Ok(mut store) = Sqlite::open_read_only(&self.path("dayfly.db"))
-            && let Ok(stored) = store.load()
+        if let Making::Docker { socket, .. } = self.making()
+            && let Some(controller) = self.known_controller()
         {
-            for container in containers(socket, stored.controller) {
+            for container in containers(socket, controller).unwrap_or_default() {
                 let host = format!("unix://{}", socket.display());
                 let _ = Command::new("docker")
                     .args(["--host", &host, "rm", "--force", &container])
