@@ -1,8 +1,9 @@
-//! The project's own tasks: `cargo xtask test`, `tidy`, `bench`, `e2e`, `soak`.
+//! The project's own tasks: `cargo xtask test`, `tidy`, `bench`, `e2e`, `mutants`.
 
 mod bench;
 mod e2e;
 mod metadata;
+mod mutants;
 mod process;
 mod soak;
 mod test;
@@ -32,6 +33,8 @@ enum Task {
     Soak(soak::Options),
     /// The figures of BENCHMARKS.md.
     Bench(bench::Options),
+    /// Planted bugs, each of which the simulation has to find.
+    Mutants(mutants::Options),
 }
 
 fn main() -> ExitCode {
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         Task::E2e(options) => e2e::run(&options),
         Task::Soak(options) => soak::run(&options),
         Task::Bench(options) => bench::run(&options),
+        Task::Mutants(options) => mutants::run(&options),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
