@@ -79,6 +79,21 @@ impl Instance {
         }
     }
 
+    /// The same state after the clock was set back to `now`: nothing is known since later.
+    #[must_use]
+    pub fn not_after(mut self, now: Timestamp) -> Self {
+        let (Self::Planned { since }
+        | Self::Creating { since }
+        | Self::Booting { since, .. }
+        | Self::Ready { since, .. }
+        | Self::Spent { since, .. }
+        | Self::Ended { since, .. }
+        | Self::Removing { since, .. }
+        | Self::Gone { since }) = &mut self;
+        *since = now.min(*since);
+        self
+    }
+
     /// The engine's id, where it is known and the instance may still be used.
     #[must_use]
     pub fn id(&self) -> Option<&InstanceId> {

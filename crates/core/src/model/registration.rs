@@ -120,6 +120,27 @@ impl Registration {
         }
     }
 
+    /// The same state after the clock was set back to `now`: nothing is known since later.
+    #[must_use]
+    pub fn not_after(mut self, now: Timestamp) -> Self {
+        match &mut self {
+            Self::None => {}
+            Self::Busy { since, completed_at, .. } => {
+                *since = now.min(*since);
+                *completed_at = completed_at.map(|at| now.min(at));
+            }
+            Self::Minting { since }
+            | Self::Held { since, .. }
+            | Self::HandingOver { since, .. }
+            | Self::HandedOver { since, .. }
+            | Self::Online { since, .. }
+            | Self::InDoubt { since, .. }
+            | Self::Removing { since, .. }
+            | Self::Gone { since } => *since = now.min(*since),
+        }
+        self
+    }
+
     /// Whether GitHub may know the name.
     #[must_use]
     pub fn may_exist(&self) -> bool {

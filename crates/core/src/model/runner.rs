@@ -526,15 +526,8 @@ impl Runner {
         if let Some(retiring) = &mut self.retiring {
             retiring.since = retiring.since.min(now);
         }
-        if let Instance::Ended { since, .. } | Instance::Removing { since, .. } = &mut self.instance
-        {
-            *since = now.min(*since);
-        }
-        if let Registration::Removing { since, .. } | Registration::InDoubt { since, .. } =
-            &mut self.registration
-        {
-            *since = now.min(*since);
-        }
+        self.instance = self.instance.not_after(now);
+        self.registration = self.registration.not_after(now);
         self
     }
 
