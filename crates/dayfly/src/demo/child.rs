@@ -11,6 +11,8 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child as Process, Command};
 
+use super::guard::PLACE;
+
 /// How many of a failed child's last words are shown.
 const LAST_WORDS_MAX: usize = 2_000;
 
@@ -22,8 +24,8 @@ pub struct Child {
 }
 
 impl Child {
-    /// Starts this program with other arguments. It gets a process group of its own, so that Ctrl-C reaches the demo
-    /// alone, which then ends its children in order.
+    /// Starts this program with other arguments, in the demo's own process group, which Ctrl-C does not reach: the demo
+    /// ends its children in order.
     pub fn start(
         name: &'static str,
         command: impl FnOnce(&mut Command),
@@ -33,10 +35,10 @@ impl Child {
         let output = File::create(log).with_context(|| format!("create {}", log.display()))?;
         let mut line = Command::new(program);
         command(&mut line);
-        line.stdin(Stdio::null())
+        line.env_remove(PLACE)
+            .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)
-            .process_group(0)
             .kill_on_drop(true);
         let process = line.spawn().with_context(|| format!("start {name}"))?;
         Ok(Self { name, process, log: log.to_owned() })

@@ -35,12 +35,14 @@ const STOP_PATIENCE: Duration = Duration::from_secs(30);
 pub struct Daemon {
     child: Child,
     client: Client,
+    /// Its socket.
+    pub socket: PathBuf,
     events: PathBuf,
 }
 
 impl Daemon {
-    /// Starts it, and waits until its session stands.
-    pub async fn start(place: &Place, config: &Path, token: &Path) -> Result<Self> {
+    /// Starts it; does not wait for it.
+    pub fn start(place: &Place, config: &Path, token: &Path) -> Result<Self> {
         let (socket, events) = (place.file("dayfly.sock"), place.file("events.jsonl"));
         let command = |line: &mut tokio::process::Command| {
             line.arg("run")
@@ -52,21 +54,25 @@ impl Daemon {
                 .arg(&events);
             line.arg("--token").arg(format!("file:{}", token.display()));
         };
-        let mut child = Child::start("dayfly run", command, &place.file("daemon.log"))?;
-        child.until(START_PATIENCE, || socket.exists()).await?;
-        let mut daemon = Self { child, client: Client::new(&socket)?, events };
+        let child = Child::start("dayfly run", command, &place.file("daemon.log"))?;
+        Ok(Self { child, client: Client::new(&socket)?, socket, events })
+    }
+
+    /// Waits until its session stands.
+    pub async fn until_session(&mut self) -> Result<()> {
+        let socket = self.socket.clone();
+        self.child.until(START_PATIENCE, || socket.exists()).await?;
         let wait = async {
-            while !daemon.status().await?.status.pools.iter().any(|pool| pool.session) {
-                daemon.child.must_run()?;
+            while !self.status().await?.status.pools.iter().any(|pool| pool.session) {
+                self.child.must_run()?;
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
-            anyhow::Ok(())
+            Ok(())
         };
         match tokio::time::timeout(START_PATIENCE, wait).await {
-            Ok(outcome) => outcome?,
+            Ok(outcome) => outcome,
             Err(_) => bail!("the daemon has no session after {} s", START_PATIENCE.as_secs()),
         }
-        Ok(daemon)
     }
 
     /// Fails where it has ended.

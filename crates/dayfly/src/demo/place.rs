@@ -2,7 +2,7 @@
 
 use std::{
     fs::{DirBuilder, OpenOptions},
-    io::Write,
+    io::{ErrorKind, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
@@ -38,6 +38,21 @@ impl Place {
             .create(&path)
             .with_context(|| format!("make {}", path.display()))?;
         Ok(Self(path))
+    }
+
+    /// The one that another process made.
+    pub fn at(path: PathBuf) -> Self {
+        Self(path)
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The daemon's configuration, once it is written.
+    pub fn config(&self) -> PathBuf {
+        self.file("dayfly.yaml")
     }
 
     /// A file in it.
@@ -90,8 +105,21 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+        // The demo and its guard both see to it.
+        if let Err(error) = std::fs::remove_dir_all(&self.0)
+            && error.kind() != ErrorKind::NotFound
+        {
             eprintln!("{} could not be removed: {error}", self.0.display());
+        }
+    }
+}
+
+impl DemoBackend {
+    /// As the configuration calls it.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Docker => "docker",
+            Self::Process => "process",
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr},
-    path::{Path, PathBuf},
+    path::Path,
     time::Duration,
 };
 
@@ -34,20 +34,19 @@ pub struct Stage {
     simulators_process: Child,
     /// The program as a step of a job calls it.
     program: String,
-    config: PathBuf,
+    making: Making,
     queued: u32,
     place: Place,
 }
 
 impl Stage {
-    /// Starts everything.
-    pub async fn set_up(options: &Demo, screen: &mut Screen) -> Result<Self> {
+    /// Makes everything ready, and last of all starts the daemon, which may make instances from then on.
+    pub async fn set_up(place: Place, options: &Demo, screen: &mut Screen) -> Result<Self> {
         if options.warm > options.max {
             return Err(Failure::new(Code::Usage, "--warm is more than --max")
                 .hint("warm instances count to --max")
                 .into());
         }
-        let place = Place::make()?;
         let program = std::env::current_exe().context("find this program's own file")?;
         let (making, listen, host) = choose(options, &place, &program, screen).await?;
         let inside = if making.backend == DemoBackend::Docker {
@@ -61,30 +60,36 @@ impl Stage {
         simulator.prepare(&token).await?;
         let token = place.write("token", 0o600, &token)?;
         let config = place.configuration(options, &simulator.scope_url(), &making)?;
-        let daemon = Daemon::start(&place, &config, &token).await?;
+        let daemon = Daemon::start(&place, &config, &token)?;
+        Ok(Self {
+            daemon,
+            simulator,
+            simulators_process: process,
+            program: quoted(inside),
+            making,
+            queued: 0,
+            place,
+        })
+    }
+
+    /// Waits until the daemon is ready.
+    pub async fn begin(&mut self, options: &Demo, screen: &mut Screen) -> Result<()> {
+        self.daemon.until_session().await?;
         screen.say(&format!(
             "{} jobs of {} s on at most {} runners, {} kept warm; made by {} from {}",
             options.jobs,
             options.seconds_per_job,
             options.max,
             options.warm,
-            making.backend.key(),
-            making.image
+            self.making.backend.key(),
+            self.making.image
         ));
-        Ok(Self {
-            daemon,
-            simulator,
-            simulators_process: process,
-            program: quoted(inside),
-            config,
-            queued: 0,
-            place,
-        })
+        Ok(())
     }
 
     /// The daemon's socket.
-    pub fn socket(&self) -> PathBuf {
-        self.place.file("dayfly.sock")
+    pub fn socket(&self) -> &Path {
+        &self.daemon.socket
     }
 
     /// Queues the jobs.
@@ -110,6 +115,8 @@ impl Stage {
             screen.say(&format!("the jobs could not be cancelled: {error:#}"));
         }
         let ended = self.end_daemon().await;
+        // Whatever the simulator says: no instance stays.
+        let left = sweep(&self.place).await;
         let state = self.simulator.state().await?;
         let waits = state
             .jobs
@@ -129,7 +136,11 @@ impl Stage {
             }
             Err(error) => screen.say(&format!("the daemon did not end as it should: {error:#}")),
         }
-        summary.leftover = self.leftover(&state).await?;
+        summary.leftover = Leftover {
+            registrations: state.runners.len(),
+            sessions: state.sessions.len(),
+            ..left?
+        };
         self.simulators_process.stop(SIMULATOR_PATIENCE).await?;
         Ok(summary)
     }
@@ -143,29 +154,34 @@ impl Stage {
         deleted?;
         Ok((told?, peak))
     }
+}
 
-    /// Asks engine, simulator and store; then destroys the instances that should not be there.
-    async fn leftover(&self, state: &State) -> Result<Leftover> {
-        let options = Configured { config: self.config.clone(), token: None };
-        let config = run::configuration(&options)?;
-        let mut store = Sqlite::open_read_only(&config.store)?;
-        let counts = store.counts()?;
-        let controller = store.load()?.controller;
-        let mut instances = 0;
-        for (name, backend) in &config.backends {
-            let engine = run::backend(name, backend, &config, controller)?;
-            for left in engine.list().await? {
-                instances += 1;
-                engine.destroy(&left.runner, true).await?;
-            }
-        }
-        Ok(Leftover {
-            instances,
-            registrations: state.runners.len(),
-            sessions: state.sessions.len(),
-            rows: counts.runners_not_gone + counts.open_duties,
-        })
+/// Asks store and engine what a daemon that has ended left, and destroys the instances among it.
+pub async fn sweep(place: &Place) -> Result<Leftover> {
+    let options = Configured { config: place.config(), token: None };
+    if !options.config.exists() {
+        return Ok(Leftover::default());
     }
+    let config = run::configuration(&options)?;
+    if !config.store.exists() {
+        return Ok(Leftover::default());
+    }
+    let mut store = Sqlite::open_read_only(&config.store)?;
+    let counts = store.counts()?;
+    let controller = store.load()?.controller;
+    let mut instances = 0;
+    for (name, backend) in &config.backends {
+        let engine = run::backend(name, backend, &config, controller)?;
+        for left in engine.list().await? {
+            instances += 1;
+            engine.destroy(&left.runner, true).await?;
+        }
+    }
+    Ok(Leftover {
+        instances,
+        rows: counts.runners_not_gone + counts.open_duties,
+        ..Leftover::default()
+    })
 }
 
 /// What makes the instances, where the simulator listens, and by which host they reach it.

@@ -5,6 +5,7 @@ mod assignment;
 mod bad_input;
 mod commands;
 mod crash;
+mod demo;
 mod disk;
 mod docker;
 mod github;
