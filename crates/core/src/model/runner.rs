@@ -424,6 +424,14 @@ impl Runner {
     /// # Errors
     /// Where it can have none, or all this was known.
     pub fn busy(mut self, job: Option<JobId>, now: Timestamp) -> Result<Self, InvalidTransition> {
+        // Its process ended before the news of its job came: it works, and its registration is still to go.
+        if !self.instance.may_live() {
+            if self.had_job || !self.registration.may_exist() {
+                return Err(self.refuse("busy"));
+            }
+            self.had_job = true;
+            return Ok(self);
+        }
         match self.registration {
             Registration::HandingOver { id, .. }
             | Registration::HandedOver { id, .. }

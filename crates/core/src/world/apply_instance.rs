@@ -300,8 +300,12 @@ impl World {
             backend: runner.backend.clone(),
             mark: runner.mark.clone(),
         };
-        if let Ok(runner) = runner.busy(job, now) {
+        if let Ok(runner) = runner.busy(job.clone(), now) {
             self.set_trouble(key, None, now);
+            // The news of its job comes after its end.
+            if !runner.instance.may_live() {
+                self.finish(&runner.name, job, now);
+            }
             self.put(runner, now);
         }
     }
