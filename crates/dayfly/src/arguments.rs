@@ -65,6 +65,12 @@ pub enum Command {
         #[command(subcommand)]
         action: Pool,
     },
+    /// Acts on the store itself
+    Store {
+        /// What to do with it
+        #[command(subcommand)]
+        action: Store,
+    },
     /// A simulated GitHub with an HTTP face
     #[command(hide = true)]
     GithubSim(GithubSim),
@@ -84,6 +90,55 @@ pub enum Pool {
         /// The pool's name
         pool: String,
     },
+}
+
+/// What can be done with the store.
+#[derive(Debug, Subcommand)]
+pub enum Store {
+    /// Says what is wrong with a store; changes nothing, also while a daemon uses it
+    Check(StoreFile),
+    /// Copies a store as it is at one moment, also while a daemon uses it
+    Backup(Backup),
+    /// Makes a lost store anew, of what engines and GitHub show
+    Rebuild(Rebuild),
+}
+
+/// A store that is there.
+#[derive(Debug, Args)]
+pub struct StoreFile {
+    /// The configuration file that names the store
+    #[arg(short = 'c', long = "config", value_name = "FILE", required_unless_present = "store")]
+    pub config: Option<PathBuf>,
+    /// The store itself, such as a backup
+    #[arg(long, value_name = "PATH", conflicts_with = "config")]
+    pub store: Option<PathBuf>,
+}
+
+/// `dayfly store backup`
+#[derive(Debug, Args)]
+pub struct Backup {
+    /// What it copies
+    #[command(flatten)]
+    pub from: StoreFile,
+    /// The copy, which must not exist
+    pub to: PathBuf,
+}
+
+/// `dayfly store rebuild`
+#[derive(Debug, Args)]
+pub struct Rebuild {
+    /// What it reads
+    #[command(flatten)]
+    pub configured: Configured,
+    /// Whose store was lost; by default the one whose tag the instances bear
+    #[arg(long, value_name = "ID")]
+    pub controller: Option<uuid::Uuid>,
+    /// Only say what was found and would be stored
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Rename the file that stands in the store's place, rather than refuse
+    #[arg(long)]
+    pub aside: bool,
 }
 
 /// A command that reads a configuration.
@@ -232,6 +287,17 @@ mod tests {
         check("dayfly run -c x.yaml --drain --token file:/run/token", true);
         check("dayfly runner-stub run --jitconfig abc", true);
         check("dayfly pool delete linux", true);
+        check("dayfly store check -c x.yaml", true);
+        check("dayfly store check --store x.db", true);
+        check("dayfly store check", false);
+        check("dayfly store check -c x.yaml --store x.db", false);
+        check("dayfly store backup -c x.yaml copy.db", true);
+        check("dayfly store backup -c x.yaml", false);
+        check(
+            "dayfly store rebuild -c x.yaml --controller 00000000-0000-0000-0000-c0ffee001234",
+            true,
+        );
+        check("dayfly store rebuild -c x.yaml --controller me", false);
         check("dayfly demo --jobs 0", false);
         check("dayfly demo --backend lxd", false);
         check("dayfly run", false);

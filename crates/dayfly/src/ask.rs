@@ -68,6 +68,7 @@ pub async fn ask(command: Command, socket: PathBuf, json: bool) -> Result<()> {
         Command::Demo(_)
         | Command::Run(_)
         | Command::Check(_)
+        | Command::Store { .. }
         | Command::GithubSim(_)
         | Command::RunnerStub(_)
         | Command::NoopLoad(_) => Err(Failure::new(

@@ -6,8 +6,8 @@ use anyhow::{Context, Result};
 use dayfly_runner_stub::StubArgs;
 
 use crate::{
-    arguments::{Arguments, Command, RunnerStub},
-    ask, check, demo, failure, load, run, socket,
+    arguments::{Arguments, Command, RunnerStub, Store},
+    ask, check, demo, failure, load, run, socket, store,
 };
 
 /// Does what was said, and gives the exit code.
@@ -21,6 +21,11 @@ pub fn execute(arguments: Arguments) -> ExitCode {
         Command::Demo(options) => on_threads(demo::run(&options, json)),
         Command::Run(options) => run::run(&options, &socket, json),
         Command::Check(options) => on_threads(check::run(&options, json)),
+        Command::Store { action: Store::Check(file) } => store::check(&file, json),
+        Command::Store { action: Store::Backup(options) } => store::back_up(&options, json),
+        Command::Store { action: Store::Rebuild(options) } => {
+            on_threads(store::rebuild(&options, json))
+        }
         Command::GithubSim(options) => on_one_thread(load::simulate(&options)),
         Command::NoopLoad(options) => on_threads(load::host(&options)),
         command => on_one_thread(ask::ask(command, socket, json)),

@@ -10,6 +10,7 @@ mod failure;
 mod load;
 mod run;
 mod socket;
+mod store;
 mod table;
 
 use std::process::ExitCode;

@@ -21,7 +21,7 @@ use tracing::{info, warn};
 use self::{ids::RandomIds, secrets::credentials};
 pub use self::{
     ids::new_controller,
-    ports::{backend, forge},
+    ports::{backend, controllers, forge},
     secrets::credential,
     signals::Signals,
 };
@@ -47,9 +47,14 @@ pub fn run(options: &Run, socket: &Path, json: bool) -> Result<()> {
     outcome
 }
 
-/// Reads the configuration file.
+/// Reads the configuration file of a command.
 pub fn configuration(options: &Configured) -> Result<Config, Failure> {
-    dayfly_config::load(&options.config).map_err(|errors| Failure::new(Code::Config, errors))
+    read(&options.config)
+}
+
+/// Reads a configuration file.
+pub fn read(path: &Path) -> Result<Config, Failure> {
+    dayfly_config::load(path).map_err(|errors| Failure::new(Code::Config, errors))
 }
 
 /// Opens the store for this process alone.

@@ -1,9 +1,13 @@
 //! The adapters that a configuration names, built. Nothing is asked of anybody yet.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use dayfly_backends::{docker, noop, process};
-use dayfly_config::{BackendConfig, Config, ScopeConfig};
+use dayfly_config::{BackendConfig, Config, DockerConfig, ScopeConfig};
 use dayfly_core::{
     model::{BackendName, ControllerId, ScopeName},
     ports::{Backend, Clock, Forge, Transport},
@@ -70,25 +74,64 @@ pub fn backend(
     };
     Ok(match backend {
         BackendConfig::Docker(settings) => {
-            let options = docker::DockerOptions {
-                host: settings.host.clone(),
-                context: settings.context.clone(),
-                config_directory: None,
-                tls: settings.tls.as_ref().map(|files| docker::TlsFiles {
-                    ca: files.ca.clone(),
-                    certificate: files.certificate.clone(),
-                    key: files.key.clone(),
-                }),
-            };
-            Arc::new(docker::Docker::connect(&options, controller).map_err(refused)?)
+            Arc::new(docker::Docker::connect(&docker(settings), controller).map_err(refused)?)
         }
         BackendConfig::Process { directory } => {
-            let directory = directory.clone().unwrap_or_else(|| beside_the_store(config, name));
-            let options = process::ProcessOptions { directory };
+            let options = process(directory.as_deref(), config, name);
             Arc::new(process::Process::new(&options, controller).map_err(refused)?)
         }
         BackendConfig::Noop { socket } => Arc::new(noop::Noop::connect(socket, controller)),
     })
+}
+
+/// Every controller that has instances on a backend, and how many.
+pub async fn controllers(
+    name: &BackendName,
+    backend: &BackendConfig,
+    config: &Config,
+) -> Result<BTreeMap<ControllerId, usize>, Failure> {
+    // Whoever asks: the answer is of all.
+    let nobody = ControllerId(uuid::Uuid::nil());
+    let found = match backend {
+        BackendConfig::Docker(settings) => {
+            match docker::Docker::connect(&docker(settings), nobody) {
+                Ok(engine) => engine.controllers().await,
+                Err(error) => Err(error),
+            }
+        }
+        BackendConfig::Process { directory } => {
+            process::Process::controllers(&process(directory.as_deref(), config, name))
+        }
+        BackendConfig::Noop { socket } => noop::Noop::connect(socket, nobody).controllers().await,
+    };
+    found.map_err(|error| {
+        Failure::new(
+            Code::Backend,
+            format!("backend {name} can't be asked whose instances it has: {error}"),
+        )
+    })
+}
+
+fn docker(settings: &DockerConfig) -> docker::DockerOptions {
+    docker::DockerOptions {
+        host: settings.host.clone(),
+        context: settings.context.clone(),
+        config_directory: None,
+        tls: settings.tls.as_ref().map(|files| docker::TlsFiles {
+            ca: files.ca.clone(),
+            certificate: files.certificate.clone(),
+            key: files.key.clone(),
+        }),
+    }
+}
+
+fn process(
+    directory: Option<&Path>,
+    config: &Config,
+    name: &BackendName,
+) -> process::ProcessOptions {
+    let directory = directory.map_or_else(|| beside_the_store(config, name), Path::to_owned);
+    process::ProcessOptions { directory }
 }
 
 /// Process instances live where their store lives, unless the configuration says otherwise.

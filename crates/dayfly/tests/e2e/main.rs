@@ -14,4 +14,5 @@ mod scan;
 mod site;
 mod soak;
 mod standing;
+mod store;
 mod way;
