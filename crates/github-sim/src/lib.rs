@@ -10,6 +10,8 @@ mod answer;
 mod broker;
 mod call;
 pub mod control;
+#[cfg(feature = "client")]
+mod control_client;
 mod credential;
 mod direct;
 mod faults;
@@ -44,6 +46,8 @@ mod waiting;
 mod workflow_job;
 
 pub use answer::Answer;
+#[cfg(feature = "client")]
+pub use control_client::{ControlClient, ControlError};
 pub use credential::{CreatedCredential, CredentialSpec};
 pub use direct::{Heard, JobFacts, JobPlace, RunnerFacts, RunnerRefused, SetFacts};
 pub use faults::{Action, FaultSpec};

@@ -92,7 +92,7 @@ impl Rig {
             backend => backend.to_owned(),
         };
         let config = disk.path().join("dayfly.yaml");
-        let base = &simulator.base;
+        let base = simulator.base();
         let Pool { image, more, max, .. } = pool;
         let store = disk.path().join("dayfly.db");
         let text = format!(

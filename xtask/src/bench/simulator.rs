@@ -2,8 +2,9 @@
 
 use std::{collections::BTreeMap, path::Path, process::Command, time::Duration};
 
-use anyhow::{Context, Result, ensure};
-use serde::{Deserialize, de::DeserializeOwned};
+use anyhow::{Context, Result};
+use dayfly_github_sim::ControlClient;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::process::{Daemon, wait_until};
@@ -20,9 +21,7 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(60);
 /// A simulated GitHub.
 pub struct Simulator {
     _process: Daemon,
-    http: reqwest::Client,
-    /// Its address.
-    pub base: String,
+    control: ControlClient,
 }
 
 /// A job, with times in Unix seconds.
@@ -91,13 +90,6 @@ struct Entry {
     answered_at: Option<f64>,
 }
 
-#[derive(Debug, Deserialize)]
-struct Counter {
-    requests: u64,
-    statuses: BTreeMap<u16, u64>,
-    kind: Option<String>,
-}
-
 impl Simulator {
     /// Starts one that listens on `address`, with its organisation and token.
     pub async fn start(program: &Path, address: &str, directory: &Path) -> Result<Self> {
@@ -116,14 +108,10 @@ impl Simulator {
             port.is_some() || !process.runs()
         });
         let port = port.context("the simulator told no port")?;
-        let http = reqwest::Client::builder()
-            .timeout(ANSWER_PATIENCE)
-            .no_proxy()
-            .pool_max_idle_per_host(0)
-            .build()?;
-        let simulator = Self { _process: process, http, base: format!("http://{address}:{port}") };
-        simulator.post("scopes", &json!({ "path": ORGANISATION })).await?;
-        simulator.post("credentials", &json!({ "type": "pat", "token": TOKEN })).await?;
+        let control = ControlClient::new(format!("http://{address}:{port}"), ANSWER_PATIENCE)?;
+        let simulator = Self { _process: process, control };
+        simulator.control.post("scopes", &json!({ "path": ORGANISATION })).await?;
+        simulator.control.post("credentials", &json!({ "type": "pat", "token": TOKEN })).await?;
         // No limit of GitHub's is what is measured here; the journal is not read, the counters are.
         let hour = 3_600_000;
         simulator
@@ -135,16 +123,21 @@ impl Simulator {
         Ok(simulator)
     }
 
+    /// Its address.
+    pub fn base(&self) -> &str {
+        self.control.base()
+    }
+
     /// Changes its options.
     pub async fn options(&self, options: &Value) -> Result<()> {
-        self.post("options", options).await?;
+        self.control.post("options", options).await?;
         Ok(())
     }
 
     /// Queues equal jobs; returns the time just before.
     pub async fn queue(&self, label: &str, steps: &[&str], count: usize) -> Result<f64> {
         let before = super::clock::now();
-        self.post(
+        self.control.post(
             "jobs",
             &json!({ "scope": ORGANISATION, "labels": [label], "steps": steps, "count": count }),
         )
@@ -154,12 +147,12 @@ impl Simulator {
 
     /// Everything.
     pub async fn state(&self) -> Result<State> {
-        self.get("state").await
+        Ok(self.control.get("state").await?)
     }
 
     /// Counts.
     pub async fn counts(&self) -> Result<Counts> {
-        self.get("summary").await
+        Ok(self.control.get("summary").await?)
     }
 
     /// Waits until the counts satisfy `ready`.
@@ -186,25 +179,19 @@ impl Simulator {
 
     /// How many requests the daemon made, but for polls that came back empty.
     pub async fn daemon_calls(&self) -> Result<u64> {
-        let counters: BTreeMap<String, Counter> = self.get("counters").await?;
-        let daemons = counters.values().filter(|counter| counter.kind.as_deref() == Some("daemon"));
-        Ok(daemons
-            .map(|counter| {
-                counter.requests.saturating_sub(counter.statuses.get(&202).copied().unwrap_or(0))
-            })
-            .sum())
+        Ok(self.control.daemon_calls().await?)
     }
 
     /// The number of the journal's next entry.
     pub async fn journal_end(&self) -> Result<u64> {
-        let entries: Vec<Entry> = self.get("journal").await?;
+        let entries: Vec<Entry> = self.control.get("journal").await?;
         Ok(entries.last().map_or(0, |entry| entry.number + 1))
     }
 
     /// From the first message that was answered since the journal's entry `since` to the arrival of its acknowledgement.
     pub async fn message_to_acknowledgement_ms(&self, since: u64) -> Result<Option<f64>> {
         // A poll begins long before it is answered: it stands before `since`.
-        let entries: Vec<Entry> = self.get("journal").await?;
+        let entries: Vec<Entry> = self.control.get("journal").await?;
         let acknowledged = entries
             .iter()
             .find(|entry| entry.number >= since && entry.route == "messages.delete")
@@ -221,28 +208,5 @@ impl Simulator {
                 })
         };
         Ok(acknowledged.and_then(|until| answered(until).map(|at| (until - at) * 1_000.0)))
-    }
-
-    async fn get<T: DeserializeOwned>(&self, what: &str) -> Result<T> {
-        self.answer(what, self.http.get(format!("{}/control/{what}", self.base))).await
-    }
-
-    async fn post(&self, what: &str, body: &Value) -> Result<Value> {
-        self.answer(what, self.http.post(format!("{}/control/{what}", self.base)).json(body)).await
-    }
-
-    async fn answer<T: DeserializeOwned>(
-        &self,
-        what: &str,
-        request: reqwest::RequestBuilder,
-    ) -> Result<T> {
-        let ask = async {
-            let answer = request.send().await?;
-            let status = answer.status();
-            let text = answer.text().await?;
-            ensure!(status.is_success(), "{status}: {text}");
-            Ok(serde_json::from_str(&text)?)
-        };
-        ask.await.with_context(|| format!("ask the simulator about {what}"))
     }
 }

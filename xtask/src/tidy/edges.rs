@@ -35,7 +35,8 @@ const EDGES: &[(&str, &[&str])] = &[
             "dayfly-runner-stub",
         ],
     ),
-    ("xtask", &[]),
+    // The benchmarks ask the simulator by its own client.
+    ("xtask", &["dayfly-github-sim"]),
 ];
 
 /// What tests may depend on besides: an adapter against the other side's stand-in.

@@ -1,9 +1,10 @@
 //! The demo's side of the simulated GitHub: plays its users, and looks behind its scenes.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
-use serde::{Deserialize, de::DeserializeOwned};
+use anyhow::Result;
+use dayfly_github_sim::ControlClient;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 /// The organisation that the demo's runners serve.
@@ -13,10 +14,7 @@ pub const ORGANISATION: &str = "demo";
 const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A simulated GitHub that runs in another process.
-pub struct Simulator {
-    http: reqwest::Client,
-    base: String,
-}
+pub struct Simulator(ControlClient);
 
 /// What the simulator holds.
 #[derive(Debug, Deserialize)]
@@ -48,35 +46,23 @@ pub struct Job {
     pub completed_at: Option<f64>,
 }
 
-#[derive(Debug, Deserialize)]
-struct Counter {
-    requests: u64,
-    statuses: BTreeMap<u16, u64>,
-    kind: Option<String>,
-}
-
 impl Simulator {
     /// The simulator at an address such as `http://127.0.0.1:8123`.
     pub fn at(base: String) -> Result<Self> {
-        let http = reqwest::Client::builder()
-            .timeout(ANSWER_PATIENCE)
-            .no_proxy()
-            .pool_max_idle_per_host(0)
-            .build()?;
-        Ok(Self { http, base })
+        Ok(Self(ControlClient::new(base, ANSWER_PATIENCE)?))
     }
 
     /// The address of the demo's scope.
     pub fn scope_url(&self) -> String {
-        format!("{}/{ORGANISATION}", self.base)
+        format!("{}/{ORGANISATION}", self.0.base())
     }
 
     /// Makes the organisation and a token that may manage its runners.
     pub async fn prepare(&self, token: &str) -> Result<()> {
-        self.post("scopes", &json!({ "path": ORGANISATION })).await?;
+        self.0.post("scopes", &json!({ "path": ORGANISATION })).await?;
         let owners = [ORGANISATION];
         let permissions = ["admin:org"];
-        self.post(
+        self.0.post(
             "credentials",
             &json!({ "type": "pat", "token": token, "permissions": permissions, "owners": owners }),
         )
@@ -86,7 +72,7 @@ impl Simulator {
 
     /// Tells it the address by which runners reach it, where that is not the one that the daemon uses.
     pub async fn runners_reach_it_at(&self, address: &str) -> Result<()> {
-        self.post("options", &json!({ "runner_url": address })).await?;
+        self.0.post("options", &json!({ "runner_url": address })).await?;
         Ok(())
     }
 
@@ -96,56 +82,25 @@ impl Simulator {
         let jobs = json!({
             "scope": ORGANISATION, "labels": [label], "steps": steps, "count": count, "display_name": "job"
         });
-        self.post("jobs", &jobs).await?;
+        self.0.post("jobs", &jobs).await?;
         Ok(())
     }
 
     /// Cancels every job that has not ended: its runner, where it has one, ends it.
     pub async fn cancel_all(&self) -> Result<()> {
         for job in self.state().await?.jobs.iter().filter(|job| job.completed_at.is_none()) {
-            self.post(&format!("jobs/{}/cancel", job.id), &json!({})).await?;
+            self.0.post(&format!("jobs/{}/cancel", job.id), &json!({})).await?;
         }
         Ok(())
     }
 
     /// Everything that it holds.
     pub async fn state(&self) -> Result<State> {
-        self.get("state").await
+        Ok(self.0.get("state").await?)
     }
 
     /// How many requests the daemon made, but for polls that came back empty.
     pub async fn daemon_calls(&self) -> Result<u64> {
-        let counters: BTreeMap<String, Counter> = self.get("counters").await?;
-        let daemons = counters.values().filter(|counter| counter.kind.as_deref() == Some("daemon"));
-        Ok(daemons
-            .map(|counter| {
-                counter.requests.saturating_sub(counter.statuses.get(&202).copied().unwrap_or(0))
-            })
-            .sum())
-    }
-
-    async fn get<T: DeserializeOwned>(&self, what: &str) -> Result<T> {
-        let request = self.http.get(format!("{}/control/{what}", self.base));
-        self.answer(what, request).await
-    }
-
-    async fn post(&self, what: &str, body: &Value) -> Result<Value> {
-        let request = self.http.post(format!("{}/control/{what}", self.base)).json(body);
-        self.answer(what, request).await
-    }
-
-    async fn answer<T: DeserializeOwned>(
-        &self,
-        what: &str,
-        request: reqwest::RequestBuilder,
-    ) -> Result<T> {
-        let ask = async {
-            let answer = request.send().await?;
-            let status = answer.status();
-            let text = answer.text().await?;
-            ensure!(status.is_success(), "{status}: {text}");
-            Ok(serde_json::from_str(&text)?)
-        };
-        ask.await.with_context(|| format!("ask the simulated GitHub about {what}"))
+        Ok(self.0.daemon_calls().await?)
     }
 }

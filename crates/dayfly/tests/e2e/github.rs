@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, path::Path, process::Command};
 
+use dayfly_github_sim::ControlClient;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -10,7 +11,7 @@ use crate::processes::{DAYFLY, PATIENCE, Process, wait_until};
 /// A simulated GitHub in a process of its own.
 pub struct GitHub {
     process: Process,
-    http: reqwest::Client,
+    control: ControlClient,
     /// Its address.
     pub base: String,
 }
@@ -27,13 +28,8 @@ impl GitHub {
         wait_until("the simulator's port", || port_file.exists());
         let port = std::fs::read_to_string(&port_file).unwrap();
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let http = reqwest::Client::builder()
-            .timeout(PATIENCE)
-            .no_proxy()
-            .pool_max_idle_per_host(0)
-            .build()
-            .unwrap();
-        Self { process, http, base: format!("http://{address}:{}", port.trim()) }
+        let base = format!("http://{address}:{}", port.trim());
+        Self { process, control: ControlClient::new(base.clone(), PATIENCE).unwrap(), base }
     }
 
     /// Where it listens.
@@ -48,23 +44,12 @@ impl GitHub {
 
     /// Asks the control API.
     pub async fn get(&self, what: &str) -> Value {
-        let answer = self.http.get(format!("{}/control/{what}", self.base)).send().await.unwrap();
-        assert!(answer.status().is_success(), "{what}: {}", answer.status());
-        answer.json().await.unwrap()
+        self.control.get(what).await.unwrap()
     }
 
     /// Tells the control API.
     pub async fn post(&self, what: &str, body: &Value) -> Value {
-        let answer = self
-            .http
-            .post(format!("{}/control/{what}", self.base))
-            .json(body)
-            .send()
-            .await
-            .unwrap();
-        let (status, text) = (answer.status(), answer.text().await.unwrap());
-        assert!(status.is_success(), "{what}: {status}: {text}");
-        serde_json::from_str(&text).unwrap()
+        self.control.post(what, body).await.unwrap()
     }
 
     /// Queues `count` jobs of one step.
@@ -82,7 +67,7 @@ impl GitHub {
 
     /// Ends every fault.
     pub async fn clear_faults(&self) {
-        self.http.delete(format!("{}/control/faults", self.base)).send().await.unwrap();
+        self.control.delete("faults").await.unwrap();
     }
 
     /// How many jobs are in a phase.
