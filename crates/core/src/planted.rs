@@ -87,8 +87,6 @@ bugs! {
     FailedCommitForgotten = "failed-commit-forgotten",
     /// Lists engines at the start and after a broken stream, and never by the clock.
     NeverListedAgain = "never-listed-again",
-    /// Waits for GitHub to remove the registration of a runner that had a job, however long it takes.
-    OwnRemovalAwaited = "own-removal-awaited",
     /// Acquires every job on offer, whatever the pool can serve.
     AcquiresEverything = "acquires-everything",
     /// Tries a failed call on one runner again at once.

@@ -265,9 +265,8 @@ fn give_up(
     for row in census.coming.iter().rev().chain(&census.warm).take(surplus) {
         actions.push(Action::Retire { runner: row.name.clone(), reason: Reason::Surplus });
     }
-    let desired = target.desired;
-    let desired = if planted(Bug::MinIdleTimesOut) { census.busy } else { desired };
-    let mut over = census.serving.saturating_sub(desired) as usize;
+    let min_idle = if planted(Bug::MinIdleTimesOut) { target.limits.min_idle } else { 0 };
+    let mut over = (census.serving + min_idle).saturating_sub(target.desired) as usize;
     for row in census.unready.iter().take(over) {
         actions.push(Action::Retire { runner: row.name.clone(), reason: Reason::Surplus });
     }

@@ -202,7 +202,11 @@ pub(super) fn coming(
     let instance_attempt = runner.instance_attempt.as_ref();
     match (&runner.instance, &runner.registration) {
         (_, Registration::HandedOver { since, .. } | Registration::HandingOver { since, .. }) => {
-            ("its runner program to come online".into(), Some(later(*since, deadlines.starting)))
+            // Past that GitHub is asked what became of it, as soon as it may be asked anything.
+            let asked = later(*since, deadlines.starting);
+            let refused = world.trouble(&TroubleKey::Credential { scope: of.scope.clone() });
+            let until = refused.map_or(asked, |known| known.next_attempt_at.max(asked));
+            ("its runner program to come online".into(), Some(until))
         }
         (_, Registration::InDoubt { .. }) => {
             (after("GitHub's word on what became of it", registration_attempt), None)

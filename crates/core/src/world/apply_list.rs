@@ -205,8 +205,7 @@ impl World {
                 self.put(runner.registration_gone(now), now);
             }
             (Registration::Removing { since, proof: Proof::Absence, .. }, Some(record))
-                if began_at.duration_since(*since) >= OWN_REMOVAL
-                    && !planted(Bug::OwnRemovalAwaited) =>
+                if began_at.duration_since(*since) >= OWN_REMOVAL =>
             {
                 self.remove_by(runner, record.id, now);
             }

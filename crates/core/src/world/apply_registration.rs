@@ -131,7 +131,7 @@ impl World {
             }
             // GitHub was to remove it itself: asked again in a while, and then for its removal.
             (Registration::Removing { since, id, proof: Proof::Absence }, _) => {
-                if now.duration_since(*since) >= OWN_REMOVAL && !planted(Bug::OwnRemovalAwaited) {
+                if now.duration_since(*since) >= OWN_REMOVAL {
                     let id = id.or(Some(record.id));
                     runner.registration =
                         Registration::Removing { since: now, id, proof: Proof::Removal };

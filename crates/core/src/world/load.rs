@@ -24,9 +24,9 @@ impl World {
         now: Timestamp,
     ) -> Self {
         let gap = stored.clock.map(|clock| now.duration_since(clock));
+        let gap = gap.filter(|gap| !gap.is_negative() || !planted(Bug::ClockSetBackIgnored));
         let jumped = gap.is_some_and(|gap| gap > GAP_MAX || gap.is_negative());
-        let set_back =
-            gap.is_some_and(|gap| gap.is_negative()) && !planted(Bug::ClockSetBackIgnored);
+        let set_back = gap.is_some_and(|gap| gap.is_negative());
         let mut world = Self {
             controller: stored.controller,
             pools: BTreeMap::new(),
