@@ -66,6 +66,10 @@ pub enum Action {
     SessionConflict,
     /// Writes zeros into the statistics of the answer (a known glitch beside job entries).
     ZeroStatistics,
+    /// Sends a message with the statistics from before its own entries.
+    StaleStatistics,
+    /// Sends the entries of a message the last one first.
+    ReverseEntries,
     /// A poll that hears of nothing for this long, whatever happens, and then ends with 202.
     StuckPoll {
         /// Milliseconds.
@@ -97,6 +101,8 @@ impl Action {
             Self::SecondaryLimit { .. } => "secondary_limit",
             Self::SessionConflict => "session_conflict",
             Self::ZeroStatistics => "zero_statistics",
+            Self::StaleStatistics => "stale_statistics",
+            Self::ReverseEntries => "reverse_entries",
             Self::StuckPoll { .. } => "stuck_poll",
             Self::Bom => "bom",
             Self::LoseEntries { .. } => "lose_entries",
@@ -225,6 +231,10 @@ pub(crate) fn distort(mut reply: Reply, faults: &[Action]) -> Reply {
                     }
                 });
             }
+            Action::StaleStatistics => rewrite(&mut reply, take_back_counts),
+            Action::ReverseEntries => {
+                rewrite(&mut reply, |body| edit_entries(body, |entries| entries.reverse()));
+            }
             Action::LoseEntries { kinds } => rewrite(&mut reply, |body| {
                 edit_entries(body, |entries| {
                     entries.retain(|entry| {
@@ -252,6 +262,27 @@ fn rewrite(reply: &mut Reply, change: impl FnOnce(&mut Value)) {
     if let Ok(mut body) = serde_json::from_slice::<Value>(reply.body()) {
         change(&mut body);
         *reply.body_mut() = Bytes::from(body.to_string());
+    }
+}
+
+/// Makes the statistics of a message what they were before its entries.
+fn take_back_counts(body: &mut Value) {
+    let mut kinds = Vec::new();
+    edit_entries(body, |entries| {
+        kinds = entries
+            .iter()
+            .filter_map(|entry| entry["messageType"].as_str().map(str::to_owned))
+            .collect();
+    });
+    let count = |kind: &str| kinds.iter().filter(|of| *of == kind).count() as i64;
+    let (assigned, started, completed) =
+        (count("JobAssigned"), count("JobStarted"), count("JobCompleted"));
+    for (name, since) in
+        [("totalAssignedJobs", assigned - completed), ("totalRunningJobs", started - completed)]
+    {
+        if let Some(now) = body["statistics"][name].as_i64() {
+            body["statistics"][name] = (now - since).max(0).into();
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use crate::{
     dials::Dials,
     driver::{Report, run},
     generate::generate,
+    scenario::Scenario,
 };
 
 /// Which seeds, and how much each has to do.
@@ -34,12 +35,18 @@ impl Campaign {
         self.jobs / seeds + usize::from(at < self.jobs % seeds)
     }
 
+    /// The scenario of a seed.
+    #[must_use]
+    pub fn scenario(&self, seed: u64) -> Scenario {
+        generate(seed, self.jobs_of(seed), &self.dials)
+    }
+
     /// Runs one seed.
     ///
     /// # Errors
     /// Where the simulation itself could not be set up.
     pub fn run_seed(&self, seed: u64, keep_log: bool) -> Result<Report, String> {
-        run(&generate(seed, self.jobs_of(seed), &self.dials), keep_log)
+        run(&self.scenario(seed), keep_log)
     }
 }
 

@@ -36,6 +36,8 @@ checks! {
     Busy = "busy-is-never-destroyed",
     /// What is not ours is not touched.
     OursOnly = "only-our-own-is-touched",
+    /// Only what the store does not know is an orphan.
+    Orphans = "only-strangers-are-orphans",
     /// Nothing is begun before its intent is stored.
     IntentFirst = "intent-before-effect",
     /// A message is deleted only once its content is stored.
@@ -54,6 +56,8 @@ checks! {
     Cursor = "a-session-begins-at-its-start",
     /// Where a job waits, the explanation names a condition, and none that is over.
     Explained = "waiting-is-explained",
+    /// When a wait ends, something that it was said to wait for has changed.
+    WaitEnds = "a-wait-ends-as-explained",
     /// Every store is one daemon's.
     Lock = "one-daemon-per-store",
     /// The daemon ends only when it is told to.

@@ -3,7 +3,9 @@
 //! First everything of the scenario happens. Then the faults stop, and what the promises say must come true: every job ends,
 //! the world becomes quiet and as it was configured, nothing is left once the pools are deleted, and the daemon ends.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap, future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration,
+};
 
 use dayfly_core::{
     effect::Command,
@@ -15,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use crate::{
     checks::{Check, Violation},
     daemon::{self, Daemon, pool_name},
+    explain::Waits,
     outside::{DiskStore, Life, Outside, State},
     scenario::{Scenario, What},
 };
@@ -61,6 +64,19 @@ const EXPLAIN_EVERY: Duration = Duration::from_secs(30);
 /// # Errors
 /// Where the simulation itself could not be set up.
 pub fn run(scenario: &Scenario, keep_log: bool) -> Result<Report, String> {
+    drive(scenario, keep_log, false)
+}
+
+/// Runs a scenario until a promise is broken.
+///
+/// # Errors
+/// Where the simulation itself could not be set up.
+#[cfg(feature = "mutants")]
+pub(crate) fn run_until_broken(scenario: &Scenario) -> Result<Report, String> {
+    drive(scenario, false, true)
+}
+
+fn drive(scenario: &Scenario, keep_log: bool, until_broken: bool) -> Result<Report, String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -86,9 +102,19 @@ pub fn run(scenario: &Scenario, keep_log: bool) -> Result<Report, String> {
             stop_asked: None,
             tasks: TaskTracker::new(),
             explain_at: Duration::ZERO,
+            waits: Waits::default(),
             scenario,
         };
-        driver.live().await;
+        let outside = Arc::clone(&driver.outside);
+        let broken = || until_broken && !outside.lock().checks.violations.is_empty();
+        {
+            let mut life = pin!(driver.live());
+            poll_fn(|context| match life.as_mut().poll(context) {
+                Poll::Pending if !broken() => Poll::Pending,
+                _ => Poll::Ready(()),
+            })
+            .await;
+        }
         Ok(driver.report())
     })
 }
@@ -111,6 +137,8 @@ struct Driver {
     tasks: TaskTracker,
     /// When the explanations are looked at next.
     explain_at: Duration,
+    /// What they said the last time, where every step is looked at.
+    waits: Waits,
 }
 
 impl Driver {
@@ -148,7 +176,7 @@ impl Driver {
         }
     }
 
-    /// Where jobs wait, a condition is named, and none that should be over.
+    /// Where jobs wait, a condition is named, and none that should be over; when a wait ends, one of them has changed.
     async fn check_explanations(&mut self) {
         if self.now() < self.explain_at {
             return;
@@ -158,13 +186,18 @@ impl Driver {
         self.explain_at = self.now() + if often { Duration::ZERO } else { EXPLAIN_EVERY };
         let Some(daemon) = &self.daemon else { return };
         let handle = daemon.handle.clone();
-        let found = handle.read(crate::explain::unexplained).await;
-        if let Ok(found) = found {
+        let before = std::mem::take(&mut self.waits);
+        if let Ok(found) = handle.read(move |view| crate::explain::look(view, &before)).await {
             let mut state = self.outside.lock();
             // What was promised before the daemon's death may be over: it needs a moment to see that.
             let fresh = state.github.newest_life() + SECOND_LOOK > state.now();
-            let found = found.filter(|_| !fresh);
-            state.look(Check::Explained, found.is_none(), || found.unwrap_or_default());
+            let unexplained = found.unexplained.filter(|_| !fresh);
+            state.look(Check::Explained, unexplained.is_none(), || unexplained.unwrap_or_default());
+            let unfounded = found.unfounded.filter(|_| !fresh);
+            state.look(Check::WaitEnds, unfounded.is_none(), || unfounded.unwrap_or_default());
+            if often {
+                self.waits = found.waits;
+            }
         }
     }
 
@@ -234,6 +267,7 @@ impl Driver {
 
     fn begin(&mut self) {
         self.start_at = None;
+        self.waits = Waits::default();
         if !self.outside.lock().will_die() {
             self.down = Duration::from_secs(5);
             self.jump_s = 0;

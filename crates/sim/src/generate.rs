@@ -178,8 +178,10 @@ fn trouble(
         },
         Dial::GithubMessages => {
             let kinds = ["JobAssigned", "JobStarted", "JobCompleted", "JobAvailable"];
-            let fault = match rng.u8(..5) {
+            let fault = match rng.u8(..8) {
                 0 => GithubFault::ZeroStatistics,
+                3 | 4 => GithubFault::StaleStatistics,
+                5 => GithubFault::Reversed,
                 1 => GithubFault::Stuck(seconds(rng, 10, 80)),
                 2 => GithubFault::Poison,
                 _ => GithubFault::Lose(pick(rng, &kinds).to_owned()),

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Parser;
-use dayfly_sim::{Campaign, Dials, Scenario, Tally, Violation, generate, run, shrink};
+use dayfly_sim::{Campaign, Dials, Scenario, Tally, Violation, run, shrink};
 
 /// Runs dayfly against a simulated world, with every fault that is known, and checks its promises.
 #[derive(Debug, Parser)]
@@ -157,7 +157,6 @@ fn seeds(args: &Args) -> Result<usize, String> {
 }
 
 fn tell_script(campaign: &Campaign, seed: u64, violation: &Violation, runs: usize) {
-    let scenario = generate(seed, campaign.jobs_of(seed), &campaign.dials);
-    let small = shrink(&scenario, violation.check, runs);
+    let small = shrink(&campaign.scenario(seed), violation.check, runs);
     eprintln!("# {violation}\n{small}");
 }

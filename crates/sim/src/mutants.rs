@@ -5,7 +5,7 @@ use std::time::Duration;
 use dayfly_core::planted::{Bug, plant};
 use serde::Serialize;
 
-use crate::{Campaign, Violation};
+use crate::{Campaign, Violation, driver::run_until_broken};
 
 /// What came of a search: the line that programs read.
 #[derive(Debug, Serialize)]
@@ -37,7 +37,7 @@ pub fn hunt(
 ) -> Result<Hunt, String> {
     let first = |seed, bug| -> Result<Option<Violation>, String> {
         plant(bug);
-        let report = campaign.run_seed(seed, false);
+        let report = run_until_broken(&campaign.scenario(seed));
         plant(None);
         Ok(report?.violations.into_iter().next())
     };

@@ -266,6 +266,10 @@ pub enum GithubFault {
     Conflict,
     /// Statistics of zeros.
     ZeroStatistics,
+    /// Statistics from before the message's own entries.
+    StaleStatistics,
+    /// A message with its entries the last one first.
+    Reversed,
     /// A poll that hears nothing.
     Stuck(Duration),
     /// A message without its entries of this type.

@@ -10,12 +10,16 @@ use std::{
 };
 
 use dayfly_core::{
-    model::{ControllerId, FAILURES_TO_PAUSE, PoolName, PoolState, Runner, RunnerName, TroubleKey},
+    model::{
+        ControllerId, FAILURES_TO_PAUSE, PoolName, PoolState, Reason, Runner, RunnerName,
+        TroubleKey,
+    },
     ports::{Batch, Store, StoreError, StoreErrorKind, Stored},
 };
 use dayfly_store::{MemoryHold, MemoryLock, Sqlite};
 
 use super::{Life, Outside, State};
+use crate::checks::Check;
 
 /// The disk with the store on it.
 pub(crate) struct Disk {
@@ -23,6 +27,8 @@ pub(crate) struct Disk {
     /// Of the life that has the store open.
     lock: MemoryLock,
     pub(crate) full: u32,
+    /// Whether the last commit was refused.
+    refused: bool,
     loses_rows: bool,
     rows: BTreeMap<RunnerName, Runner>,
     pools: BTreeMap<PoolName, (PoolState, Option<Duration>)>,
@@ -48,6 +54,7 @@ impl Disk {
             sqlite: Sqlite::in_memory(controller).map_err(|error| error.to_string())?,
             lock: MemoryLock::default(),
             full: 0,
+            refused: false,
             loses_rows: false,
             rows: BTreeMap::new(),
             pools: BTreeMap::new(),
@@ -94,8 +101,21 @@ impl Disk {
         })
     }
 
+    /// A runner that this batch calls an orphan, though its row stands and it serves. While commits are refused, the rows in
+    /// memory go on without those on the disk.
+    fn known_orphan<'a>(&self, batch: &'a Batch) -> Option<&'a RunnerName> {
+        let serves = |row: &Runner| row.retiring.is_none() && row.instance.may_live();
+        let orphans = batch.runners.iter().filter(|(_, row)| {
+            let why = row.as_ref().and_then(|row| row.retiring.as_ref());
+            why.is_some_and(|why| why.reason == Reason::Orphan)
+        });
+        let mut known = orphans.filter(|(name, _)| self.rows.get(*name).is_some_and(serves));
+        known.next().map(|(name, _)| name).filter(|_| !self.refused)
+    }
+
     fn note(&mut self, batch: &Batch, now: Duration) {
         self.commits += 1;
+        self.refused = false;
         for (name, row) in &batch.runners {
             match row {
                 Some(row) => self.rows.insert(name.clone(), row.clone()),
@@ -186,10 +206,15 @@ impl Store for DiskStore {
         }
         if state.disk.full > 0 {
             state.count("disk-full");
+            state.disk.refused = true;
             return failed(StoreErrorKind::Full, "no space is left");
         }
         state.disk.sqlite.commit(batch)?;
         let now = state.now();
+        let known = state.disk.known_orphan(batch);
+        state.look(Check::Orphans, known.is_none(), || {
+            format!("{known:?} is taken for an orphan, and its row is there")
+        });
         state.disk.note(batch, now);
         let commits = state.disk.commits;
         state.log.note(now, format_args!("commit {commits}: {} rows", batch.runners.len()));

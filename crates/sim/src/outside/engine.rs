@@ -22,6 +22,9 @@ use crate::{
     scenario::{EngineCall, EngineFault, EnginePlan},
 };
 
+/// How long a runner's program takes at most from its configuration to GitHub.
+const STARTS_MS_MAX: u64 = 8_000;
+
 /// One life's way to an engine.
 pub(crate) struct EnginePort {
     pub(crate) outside: Arc<Outside>,
@@ -278,7 +281,8 @@ impl State {
         }
         made.handed += 1;
         made.registration = Some(registration);
-        let at = self.after(Duration::from_millis(800));
+        let starts = Duration::from_millis(self.latencies.u64(800..STARTS_MS_MAX));
+        let at = self.after(starts);
         self.calendar.put(at, Happening::Connects(index, serial));
         self.note(format_args!(
             "engine e{index} hands {runner} ({serial}) registration {registration}"

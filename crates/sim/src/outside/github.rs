@@ -116,6 +116,7 @@ enum Asked {
     RemoveAgent(i64),
     Poll { set: Option<SetId>, cursor: i64, capacity: Option<u32> },
     Acknowledge { set: Option<SetId>, message: i64 },
+    Acquire { set: SetId, jobs: usize },
     OpenSession(SetId),
     RefreshSession(SetId),
     CloseSession(String),
@@ -183,6 +184,10 @@ impl State {
                         serde_json::from_slice(request.body()).unwrap_or_default();
                     Asked::Mint(body["name"].as_str().unwrap_or_default().to_owned())
                 }
+                (&Method::POST, Some("acquirejobs"), None) => {
+                    let jobs: Vec<i64> = serde_json::from_slice(request.body()).unwrap_or_default();
+                    Asked::Acquire { set, jobs: jobs.len() }
+                }
                 (&Method::POST, Some("sessions"), None) => Asked::OpenSession(set),
                 (&Method::PATCH, Some("sessions"), Some(_)) => Asked::RefreshSession(set),
                 (&Method::DELETE, Some("sessions"), Some(session)) => {
@@ -244,6 +249,14 @@ impl State {
                     .find(|set| set.session.is_some_and(|live| live.to_string() == *session));
                 let ours = live.is_none_or(|set| set.owner.as_deref() == Some(OWNER));
                 self.look(Check::OursOnly, ours, || format!("session {session} is closed"));
+            }
+            Asked::Acquire { set, jobs } => {
+                let pool = self.disk.pool_of_set(set.0, self.now());
+                let max =
+                    pool.and_then(|pool| self.scenario.pools.get(pool.index)).map(|of| of.max);
+                self.look(Check::Capacity, max.is_none_or(|max| *jobs <= max as usize), || {
+                    format!("{jobs} jobs of set {set} are acquired with max {max:?}")
+                });
             }
             Asked::ChangeSet(set) => self.check_own_set(*set, "changed"),
             Asked::DeleteSet(set) => self.check_set_deleted(*set),
@@ -393,6 +406,12 @@ impl State {
 
     /// A runner is told something.
     fn runner_hears(&mut self, engine: usize, serial: u64, id: RunnerId, heard: Heard) {
+        // A runner that has a job ends it, whatever became of its registration.
+        if heard == Heard::Gone
+            && self.engines[engine].get(serial).is_some_and(|made| made.job.is_some())
+        {
+            return;
+        }
         let now = self.github_now();
         match heard {
             Heard::Job(job) => {
@@ -458,6 +477,8 @@ impl State {
             ),
             GithubFault::Conflict => ("github-conflict", Action::SessionConflict),
             GithubFault::ZeroStatistics => ("github-wrong-statistics", Action::ZeroStatistics),
+            GithubFault::StaleStatistics => ("github-stale-statistics", Action::StaleStatistics),
+            GithubFault::Reversed => ("github-reversed-entries", Action::ReverseEntries),
             GithubFault::Stuck(by) => ("github-stuck-poll", Action::StuckPoll { ms: ms(by) }),
             GithubFault::Lose(kind) => {
                 ("github-lost-entries", Action::LoseEntries { kinds: vec![kind.clone()] })

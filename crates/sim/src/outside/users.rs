@@ -239,15 +239,20 @@ impl State {
     /// Before an instance is destroyed: its runner has no job, or somebody who may said that it goes all the same.
     pub(super) fn check_destroy(&mut self, engine: usize, serial: u64) {
         let Some(made) = self.engines[engine].get(serial) else { return };
-        let Some(job) = made.job.filter(|_| made.lives()) else {
-            return self.look(Check::Busy, true, String::new);
-        };
         let name = made.name.clone();
-        let at_github = self.sim.job(job).map(|facts| facts.place);
         let row = self.disk.row(&name);
         let by_user = row.is_some_and(|row| {
             row.retiring.as_ref().is_some_and(|why| why.even_busy || why.reason.overrides_busy())
         });
+        let Some(job) = made.job.filter(|_| made.lives()) else {
+            // One that waits may get a job at any moment, as long as GitHub knows it.
+            let known = made.registration.is_some_and(|id| self.sim.runner(id).is_some());
+            let asked = by_user || !made.lives() || !known;
+            return self.look(Check::Busy, asked, || {
+                format!("{name} ({serial}) is destroyed, and GitHub may still give it a job")
+            });
+        };
+        let at_github = self.sim.job(job).map(|facts| facts.place);
         let known = row.is_some_and(|row| row.had_job);
         let gone = self.sim.runner_named(self.scope, name.as_str()).is_none();
         let excuse = if by_user {
