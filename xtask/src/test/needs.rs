@@ -16,13 +16,14 @@ use crate::{
 };
 
 /// Debian packages: programs that show each is there, and the package's name.
-const PACKAGES: [(&str, &str); 6] = [
+const PACKAGES: [(&str, &str); 7] = [
     ("dockerd", "docker.io"),
     ("iptables", "iptables"),
     ("busybox", "busybox-static"),
     ("ip", "iproute2"),
     ("pgrep", "procps"),
     ("openssl", "openssl"),
+    ("strace", "strace"),
 ];
 
 /// How long a Docker daemon may take from its start to its first answer.
@@ -56,6 +57,10 @@ impl Needs {
         let may_install = is_root() && Path::new("/etc/debian_version").exists();
         if may_install && let Err(error) = install() {
             needs.missing.push(format!("packages: {error:#}"));
+        }
+        let absent = absent().map(|(program, _)| program).collect::<Vec<_>>();
+        if !absent.is_empty() {
+            needs.missing.push(format!("programs: {}", absent.join(", ")));
         }
         if let Err(error) = needs.find_docker(target) {
             needs.missing.push(format!("docker: {error:#}"));
@@ -135,13 +140,14 @@ fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
+/// The packages whose programs are not there.
+fn absent() -> impl Iterator<Item = (&'static str, &'static str)> {
+    PACKAGES.into_iter().filter(|(program, _)| !is_installed(program))
+}
+
 /// Installs the packages whose programs are not there.
 fn install() -> Result<()> {
-    let missing: Vec<&str> = PACKAGES
-        .iter()
-        .filter(|(program, _)| !is_installed(program))
-        .map(|(_, package)| *package)
-        .collect();
+    let missing: Vec<&str> = absent().map(|(_, package)| package).collect();
     if missing.is_empty() {
         return Ok(());
     }

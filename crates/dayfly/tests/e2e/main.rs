@@ -15,4 +15,5 @@ mod site;
 mod soak;
 mod standing;
 mod store;
+mod trace;
 mod way;

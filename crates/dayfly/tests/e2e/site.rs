@@ -200,15 +200,20 @@ impl Site {
 
     /// Starts the daemon; does not wait for it.
     pub fn start(&mut self) {
-        self.start_with(&["run"]);
+        self.start_with(&["run"], |command| command);
+    }
+
+    /// Starts the daemon under another program, which `wrap` puts before it.
+    pub fn start_wrapped(&mut self, wrap: impl FnOnce(Command) -> Command) {
+        self.start_with(&["run"], wrap);
     }
 
     /// Starts a daemon that waits for busy runners at its end.
     pub fn start_draining(&mut self) {
-        self.start_with(&["run", "--drain"]);
+        self.start_with(&["run", "--drain"], |command| command);
     }
 
-    fn start_with(&mut self, words: &[&str]) {
+    fn start_with(&mut self, words: &[&str], wrap: impl FnOnce(Command) -> Command) {
         assert!(self.daemon.is_none());
         self.starts += 1;
         let mut command = self.command(words);
@@ -217,8 +222,8 @@ impl Site {
             .arg(self.path("dayfly.yaml"))
             .arg("--events")
             .arg(self.path("events.jsonl"));
-        self.daemon =
-            Some(Process::start(&mut command, &self.path(&format!("daemon-{}.log", self.starts))));
+        let log = self.path(&format!("daemon-{}.log", self.starts));
+        self.daemon = Some(Process::start(&mut wrap(command), &log));
     }
 
     /// Starts the daemon and waits for its session.
