@@ -1,30 +1,93 @@
-//! Whether what the daemon says of waiting jobs can be true.
+//! Whether what the daemon says of waiting jobs can be true, and whether a wait ends as it said.
 
-use dayfly_core::{model::later, plan::Census, report::pool_conditions};
+use std::collections::{BTreeMap, BTreeSet};
+
+use dayfly_core::{
+    model::{JobId, JobState, PoolName, later},
+    plan::Census,
+    report::{Condition, ConditionKind, pool_conditions},
+    world::Pool,
+};
 use dayfly_engine::View;
 use jiff::SignedDuration;
 
 /// A condition that should have been met by now may be for as long as the slowest commit and call take.
 const GRACE: SignedDuration = SignedDuration::from_secs(90);
 
-/// A pool whose jobs wait for nothing that is named, or for something that should be over.
-pub(crate) fn unexplained(view: &View<'_>) -> Option<String> {
-    view.world.pools().find_map(|pool| {
+/// What a pool's jobs waited for at the last look.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Wait {
+    jobs: BTreeSet<JobId>,
+    named: BTreeSet<(ConditionKind, String)>,
+}
+
+/// What every pool's jobs waited for at the last look.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Waits(BTreeMap<PoolName, Wait>);
+
+/// What a look found.
+pub(crate) struct Look {
+    /// Jobs that wait for nothing that is named, or for something that should be over.
+    pub(crate) unexplained: Option<String>,
+    /// A wait that ended while everything that was named is as it was.
+    pub(crate) unfounded: Option<String>,
+    /// For the next look.
+    pub(crate) waits: Waits,
+}
+
+/// Looks at what is said of every pool whose jobs wait.
+pub(crate) fn look(view: &View<'_>, before: &Waits) -> Look {
+    let mut found = Look { unexplained: None, unfounded: None, waits: Waits::default() };
+    for pool in view.world.pools() {
+        let known = before.0.get(&pool.state.name);
+        if pool.waiting.is_empty() && known.is_none() {
+            continue;
+        }
         let census = Census::of(pool);
-        if pool.waiting.is_empty() || !census.idle.is_empty() {
-            return None;
-        }
-        let name = &pool.state.name;
-        let waiting = pool.waiting.len();
         let conditions = pool_conditions(view.world, view.spec, pool, view.now);
-        if conditions.is_empty() {
-            return Some(format!("{waiting} jobs of pool {name} wait, and nothing is named"));
+        let named: BTreeSet<_> =
+            conditions.iter().map(|named| (named.kind, named.detail.clone())).collect();
+        if let Some(known) = known.filter(|known| known.named == named) {
+            found.unfounded = found.unfounded.or_else(|| unfounded(pool, known));
         }
-        let overdue = conditions
-            .iter()
-            .find(|condition| condition.until.is_some_and(|until| later(until, GRACE) < view.now));
-        overdue.filter(|_| view.store_error.is_none()).map(|condition| {
-            format!("{waiting} jobs of pool {name} wait for what should be over: {condition}")
-        })
+        if pool.waiting.is_empty() || !census.idle.is_empty() {
+            continue;
+        }
+        found.unexplained = found.unexplained.or_else(|| unexplained(view, pool, &conditions));
+        // A busy runner, or one that ended, whose job no message has told stands for the oldest that waits: that one's
+        // wait was over before.
+        if census.busy_unknown == 0 && pool.finished.is_empty() {
+            let wait = Wait { jobs: pool.waiting.clone(), named };
+            found.waits.0.insert(pool.state.name.clone(), wait);
+        }
+    }
+    found
+}
+
+fn unexplained(view: &View<'_>, pool: &Pool, conditions: &[Condition]) -> Option<String> {
+    let name = &pool.state.name;
+    let waiting = pool.waiting.len();
+    if conditions.is_empty() {
+        return Some(format!("{waiting} jobs of pool {name} wait, and nothing is named"));
+    }
+    let overdue = conditions
+        .iter()
+        .find(|condition| condition.until.is_some_and(|until| later(until, GRACE) < view.now));
+    overdue.filter(|_| view.store_error.is_none()).map(|condition| {
+        format!("{waiting} jobs of pool {name} wait for what should be over: {condition}")
     })
+}
+
+/// A job that waited and has a runner by now, though nothing that it was said to wait for has changed.
+fn unfounded(pool: &Pool, before: &Wait) -> Option<String> {
+    let started = before.jobs.iter().find(|job| {
+        let state = pool.jobs.get(*job).map(|job| &job.state);
+        matches!(state, Some(JobState::Started { .. }))
+    })?;
+    let named: Vec<&str> = before.named.iter().map(|(_, detail)| detail.as_str()).collect();
+    Some(format!(
+        "job {started} of pool {} has a runner, and all that it was said to wait for is as it was: {}",
+        pool.state.name,
+        named.join("; ")
+    ))
 }
