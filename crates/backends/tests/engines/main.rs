@@ -4,5 +4,6 @@
 
 mod docker;
 mod noop;
+mod odd;
 mod process;
 mod suite;
