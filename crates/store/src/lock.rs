@@ -8,6 +8,7 @@ use std::{
     io::{Read, Seek, Write},
     os::unix::fs::OpenOptionsExt,
     path::Path,
+    time::Duration,
 };
 
 use dayfly_core::{
@@ -19,6 +20,12 @@ use crate::{error::Name, place};
 
 /// More digits than any process id has: what else the file may hold is not read.
 const PID_BYTES_MAX: u64 = 20;
+
+/// How often a lock that somebody has is asked for, and how long in between: a second in all. A daemon that is killed while it starts
+/// a program leaves its open files, and so the lock, to that child until the child's `exec`, and a service manager may start the
+/// next daemon at once.
+const TRIES_MAX: u32 = 51;
+const BETWEEN_TRIES: Duration = Duration::from_millis(20);
 
 /// The lock. Dropping it frees the store.
 #[derive(Debug)]
@@ -39,11 +46,18 @@ impl Lock {
             .mode(0o600)
             .open(&beside)
             .map_err(&failed)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) if planted(Bug::StoreLockIgnored) => {}
-            Err(TryLockError::WouldBlock) => return Err(held(&file, name)),
-            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        let mut tries = 1;
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if planted(Bug::StoreLockIgnored) => break,
+                Err(TryLockError::WouldBlock) if tries < TRIES_MAX => {
+                    tries += 1;
+                    std::thread::sleep(BETWEEN_TRIES);
+                }
+                Err(TryLockError::WouldBlock) => return Err(held(&file, name)),
+                Err(TryLockError::Error(error)) => return Err(failed(error)),
+            }
         }
         // The pid is for people; a full disk must not keep a daemon from a store that needs no room.
         let told = file

@@ -48,6 +48,21 @@ fn files_are_the_users_alone() {
     }
 }
 
+/// What a killed daemon was starting keeps the lock for a moment.
+#[test]
+fn a_lock_that_is_let_go_of_in_a_moment_is_waited_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("dayfly.db");
+    let first = Sqlite::open(&path, controller()).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            drop(first);
+        });
+        Sqlite::open(&path, controller()).unwrap();
+    });
+}
+
 #[test]
 fn a_second_daemon_is_told_who_has_the_store() {
     let directory = tempfile::tempdir().unwrap();
