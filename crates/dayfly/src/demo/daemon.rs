@@ -60,10 +60,13 @@ impl Daemon {
 
     /// Waits until its session stands.
     pub async fn until_session(&mut self) -> Result<()> {
-        let socket = self.socket.clone();
-        self.child.until(START_PATIENCE, || socket.exists()).await?;
         let wait = async {
-            while !self.status().await?.status.pools.iter().any(|pool| pool.session) {
+            // Until it listens on its socket it does not answer.
+            while !self
+                .status()
+                .await
+                .is_ok_and(|told| told.status.pools.iter().any(|pool| pool.session))
+            {
                 self.child.must_run()?;
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }

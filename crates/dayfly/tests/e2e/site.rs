@@ -324,6 +324,8 @@ impl Site {
 
     /// Deletes the pool, ends the daemon, and proves that nothing is left anywhere.
     pub async fn end_clean(&mut self) {
+        // A daemon that has just been started does not answer yet.
+        self.until(&["status"], |_| true);
         self.json(&["pool", "delete", "e2e"]);
         self.until(&["status"], |status| {
             status["pools"].as_array().unwrap().iter().all(|pool| pool["state"] == "deleted")
