@@ -360,7 +360,13 @@ impl Step<'_> {
     }
 
     fn destroy(&mut self, force: bool) {
-        if self.world.backend(&self.row.backend).is_some() && self.attempt_passed() {
+        if self.world.backend(&self.row.backend).is_none() {
+            // Nobody can reach it. Its row waits for the backend to come back, unless a user said that it goes
+            // whatever it does.
+            if self.row.retiring.as_ref().is_some_and(|why| why.even_busy) {
+                self.actions.push(Action::Abandon(self.row.name.clone()));
+            }
+        } else if self.attempt_passed() {
             self.actions.push(Action::Destroy { runner: self.row.name.clone(), force });
         }
     }

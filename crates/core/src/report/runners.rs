@@ -108,6 +108,13 @@ fn removal(world: &World, runner: &Runner, now: Timestamp) -> Option<String> {
                 });
             Some(format!("GitHub's consent to its removal{}", refused.unwrap_or_default()))
         }
+        _ if runner.instance.may_exist() && world.backend(&runner.backend).is_none() => {
+            Some(format!(
+                "backend {}, which is not in the configuration: bring it back, or give the instance up by `dayfly \
+                 remove {} --busy`",
+                runner.backend, runner.name
+            ))
+        }
         _ if runner.instance.may_exist() => Some("its backend to destroy the instance".into()),
         _ => None,
     }

@@ -68,6 +68,10 @@ fn command(stage: &mut Stage, text: &str, given: &mut Given) -> Result<(), Strin
             given.spec = stage.lab.spec.clone();
             Ok(())
         }
+        "without" => {
+            given.backends.remove(&words::backend(word(2))?);
+            Ok(())
+        }
         "commits" => {
             stage.lab.disk_full = word(1) == "fail";
             stage.pass()
