@@ -74,6 +74,10 @@ async fn each_its_own(site: &Site) {
         jobs.iter().all(|job| job["attempt"] == 1 && job["rounds"] == 1),
         "no job was given twice"
     );
+    let times = |name: &str| jobs.iter().map(|job| job[name].as_f64().unwrap()).collect::<Vec<_>>();
+    let queued = times("queued_at").into_iter().fold(f64::INFINITY, f64::min);
+    let completed = times("completed_at").into_iter().fold(0.0, f64::max);
+    println!("{} jobs, each in a container of its own, in {:.0} s", jobs.len(), completed - queued);
 }
 
 #[tokio::test]
