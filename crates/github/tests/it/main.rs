@@ -6,6 +6,7 @@ mod faults;
 mod fixture;
 mod life;
 mod limits;
+mod odd;
 mod runners;
 mod scripted;
 mod sign_in;
