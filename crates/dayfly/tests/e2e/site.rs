@@ -1,10 +1,10 @@
 //! A place for a test: the simulated GitHub, the daemon, and what makes the instances.
 
 use std::{
-    io::{BufRead, BufReader, Write},
+    io::Write,
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
-    path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    path::PathBuf,
+    process::{Command, Output, Stdio},
 };
 
 use dayfly_backends::process::{Process as ProcessBackend, ProcessOptions};
@@ -20,7 +20,8 @@ use crate::{
     disk::Disk,
     docker::containers,
     github::GitHub,
-    processes::{DAYFLY, PATIENCE, Process, pid, wait_until, working_in},
+    load::Load,
+    processes::{DAYFLY, PATIENCE, Process, pid, working_in},
     standing,
     way::Way,
 };
@@ -262,8 +263,7 @@ impl Site {
 
     /// Stops or continues the process that holds noop instances: every call to it waits meanwhile.
     pub fn freeze_engine(&self, frozen: bool) {
-        let signal = if frozen { Signal::STOP } else { Signal::CONT };
-        kill_process(pid(self.load.as_ref().unwrap().0.id()), signal).unwrap();
+        self.load.as_ref().unwrap().freeze(frozen);
     }
 
     /// What the engine that holds noop instances has seen.
@@ -390,38 +390,5 @@ impl Drop for Site {
                     .output();
             }
         }
-    }
-}
-
-/// The process that holds noop instances.
-struct Load(Child);
-
-impl Load {
-    fn start(socket: &Path, log: &Path) -> Self {
-        let child = Command::new(DAYFLY)
-            .args(["noop-load", "--listen"])
-            .arg(socket)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(std::fs::File::create(log).unwrap())
-            .spawn()
-            .unwrap();
-        wait_until("the load's socket", || socket.exists());
-        Self(child)
-    }
-
-    fn report(&mut self) -> Value {
-        writeln!(self.0.stdin.as_mut().unwrap(), "report").unwrap();
-        let mut line = String::new();
-        // One line is asked for at a time: nothing stays in the reader.
-        BufReader::new(self.0.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        serde_json::from_str(&line).unwrap()
-    }
-}
-
-impl Drop for Load {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }
