@@ -140,3 +140,47 @@ proptest! {
         }
     }
 }
+
+/// What costs most, in large files: each is answered, in bounded time, with errors that a person can read.
+#[test]
+fn large_files_are_answered() {
+    const SIZE: usize = 1 << 15;
+    let pieces = [
+        "[",
+        "{",
+        "- ",
+        "- - ",
+        "a: ",
+        "a:\n",
+        "? ",
+        "&a ",
+        "*a ",
+        "&a [*a], ",
+        "\"",
+        "'",
+        "|\n",
+        "#",
+        "#\n",
+        "\t",
+        "!!str ",
+        "%YAML 1.2\n",
+        "---\n",
+        "\u{feff}",
+        "\u{0}",
+        "\\x",
+        "x",
+        "x ",
+        "x\n",
+        "<<: *a\n",
+        "pools: [\n",
+        "  - { name: a, image: i, max: 1 }\n",
+        "- &a [1]\n- *a\n",
+    ];
+    for head in ["", "pools:\n", "github: &a [x]\npools: "] {
+        for piece in pieces {
+            let text = head.to_owned() + &piece.repeat(SIZE / piece.len() - head.len());
+            let shown = shown(&text);
+            assert!(shown.len() < 4 << 20, "{head:?}{piece:?}: {} bytes are shown", shown.len());
+        }
+    }
+}
