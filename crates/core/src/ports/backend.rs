@@ -80,7 +80,7 @@ pub enum InstanceEvent {
     Ready(RunnerName),
     /// The runner said something on its console. All signs of an instance come before its `Ended`.
     Said(RunnerName, Sign),
-    /// The process ended.
+    /// The process ended. Where an engine takes doubles of a name: the last that lived.
     Ended(RunnerName, Exit),
 }
 

@@ -178,6 +178,12 @@ impl World {
         self.flights.contains_key(flight)
     }
 
+    /// When the effect that is under way was begun.
+    #[must_use]
+    pub fn flying_since(&self, flight: &Flight) -> Option<Timestamp> {
+        self.flights.get(flight).copied()
+    }
+
     /// Whether a poll or an acknowledgement of the pool's session is under way.
     #[must_use]
     pub fn is_conversing(&self, pool: &PoolName) -> bool {
