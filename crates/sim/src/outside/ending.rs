@@ -18,6 +18,7 @@ impl State {
             machine.heal();
         }
         self.last_fault = self.now();
+        self.healed_at = self.now();
     }
 
     /// How long the jobs that are not over take at least, with the runners that their pools may have.
@@ -52,7 +53,13 @@ impl State {
                 .flat_map(super::machine::Machine::iter)
                 .filter(|made| of_pool(&made.name))
                 // An engine's double of an instance goes with it: engines are asked by name.
-                .filter(|made| !made.beyond || self.disk.row(&made.name).is_none());
+                .filter(|made| {
+                    let of_name =
+                        self.engines.iter().map(|machine| machine.all_named(&made.name).len());
+                    !made.beyond
+                        || self.disk.row(&made.name).is_none()
+                        || of_name.sum::<usize>() == 1
+                });
             let instances: Vec<_> = instances.collect();
             let living = instances.iter().filter(|made| made.lives()).count();
             let rows = self.disk.rows().filter(|row| of_pool(&row.name)).count();

@@ -5,14 +5,25 @@ use std::{collections::BTreeMap, time::Duration};
 use dayfly_core::model::Sign;
 use dayfly_github_sim::{Conclusion, JobId, JobPlace, QueueSpec, RunId, RunnerId};
 
-use super::{Happening, State, disk::index_of};
-use crate::checks::Check;
+use super::{Happening, State, Trouble, disk::index_of};
+use crate::{checks::Check, scenario::What};
 
 /// A runner's lock lasts ten minutes: it is renewed well before.
 const RENEWAL: Duration = Duration::from_secs(240);
 
 /// How long a job may wait for its runner where nothing goes wrong, beside the time for all jobs.
 const CALM_BOUND: Duration = Duration::from_secs(180);
+
+/// How long a job may take to start after it was queued and the last fault before its start struck or ended, beside the
+/// time for the jobs before it: five minutes' pause of creation twice over, GitHub's reassignment, a session that lingers, a boot.
+pub(crate) const START_BOUND: Duration = Duration::from_secs(45 * 60);
+
+/// GitHub takes a job back so long after it gave it.
+const ROUND: Duration = Duration::from_secs(5 * 60);
+
+/// How long a fault can still cost a job an assignment once it is over: creation pauses for five minutes, a session lingers
+/// as long, and an instance boots.
+const AFTERMATH: Duration = Duration::from_secs(15 * 60);
 
 /// A job.
 #[derive(Debug, Clone)]
@@ -134,6 +145,7 @@ impl State {
         let (starts, takes, pool) = starts.unwrap_or((1, Duration::from_secs(1), 0));
         self.failed_creates.remove(&pool);
         self.note(format_args!("{name} ({serial}) begins job {job}"));
+        self.check_start(job);
         self.look(Check::StartsOnce, starts == 1, || format!("job {job} starts {starts} times"));
         self.look(Check::OneJob, jobs == 1, || {
             format!("instance {name} ({serial}) begins its job number {jobs}")
@@ -149,6 +161,74 @@ impl State {
             self.calendar.put(renews, Happening::Renews(engine, serial, job));
         }
         self.runner_listens(engine, serial, id);
+    }
+
+    /// A job starts: not too long after it was queued, as far as nothing went wrong.
+    fn check_start(&mut self, job: JobId) {
+        let Some(facts) = self.sim.job(job) else { return };
+        let queued = super::since_start(facts.queued_at);
+        let since = queued.max(self.last_fault).max(self.github.longest_wait.min(self.now()));
+        let waited = self.now().saturating_sub(since);
+        let bound = START_BOUND + self.time_for_jobs();
+        self.look(Check::StartsInTime, waited <= bound, || {
+            format!(
+                "job {job} starts {:.0} s after it was queued and the last fault was over; {:.0} s are allowed",
+                waited.as_secs_f64(),
+                bound.as_secs_f64()
+            )
+        });
+    }
+
+    /// What explains that a job missed three assignments, the last of them given at `assigned`: each of the three rounds
+    /// needs a trouble in it, or one that was over shortly before. The first round's is told.
+    fn missed_for(&self, pool: usize, assigned: Duration) -> Option<&'static str> {
+        let closed = self.closed_times(pool);
+        let mut told = None;
+        for round in 0..3 {
+            let began = assigned.saturating_sub(ROUND * round);
+            let (from, until) = (began.saturating_sub(AFTERMATH), began + ROUND);
+            let trouble = self
+                .troubles
+                .iter()
+                .chain(&closed)
+                .rev()
+                .find(|trouble| trouble.from <= until && trouble.until >= from)?;
+            told = Some(trouble.why);
+        }
+        told
+    }
+
+    /// What lasts in a pool: while users keep it closed, its engine is away, or GitHub, or the disk is full.
+    fn closed_times(&self, pool: usize) -> Vec<Trouble> {
+        let engine = self.scenario.pools[pool].engine;
+        let healed = self.healed_at;
+        let mut found = Vec::new();
+        let mut closed_at = None;
+        for item in &self.scenario.items {
+            let lasting = match &item.what {
+                What::Outage { lasts, .. } => Some((*lasts, "github")),
+                What::EngineAway { engine: of, lasts } if *of == engine => Some((*lasts, "engine")),
+                What::DiskFull { lasts } => Some((*lasts, "disk")),
+                What::ForeignSet { pool: of, lasts } if *of == pool => Some((*lasts, "github")),
+                What::Drain { pool: of } | What::DeletePool { pool: of } if *of == pool => {
+                    closed_at = closed_at.or(Some(item.at));
+                    None
+                }
+                What::Undrain { pool: of } if *of == pool => {
+                    closed_at.take().map(|at| (item.at - at, "user"))
+                }
+                _ => None,
+            };
+            if let Some((lasts, of)) = lasting {
+                let from = if of == "user" { item.at - lasts } else { item.at };
+                let until = (item.at.max(from + lasts)).min(healed);
+                found.push(Trouble { from, until, why: super::missed_by(of) });
+            }
+        }
+        if let Some(from) = closed_at {
+            found.push(Trouble { from, until: healed, why: super::missed_by("user") });
+        }
+        found
     }
 
     pub(super) fn job_renews(&mut self, engine: usize, serial: u64, job: JobId) {
@@ -216,10 +296,10 @@ impl State {
                     }
                 }
                 JobPlace::Over(end) => {
-                    let excuse = row.excuse.or_else(|| {
-                        (missed && self.faults.values().sum::<u64>() > 0)
-                            .then_some("three assignments were missed among faults")
-                    });
+                    let assigned = facts.assigned_at.filter(|_| missed).map(super::since_start);
+                    let excuse = row
+                        .excuse
+                        .or_else(|| assigned.and_then(|at| self.missed_for(row.pool, at)));
                     if let Some(why) = excuse {
                         self.checks.excuse(why);
                     }

@@ -81,6 +81,21 @@ pub(crate) struct State {
     failed_creates: BTreeMap<usize, std::collections::VecDeque<Duration>>,
     /// When the last fault struck, or ended.
     pub(crate) last_fault: Duration,
+    /// What went wrong outside, from when until when.
+    troubles: Vec<Trouble>,
+    /// Since when no daemon is alive.
+    away_since: Duration,
+    /// When the faults stopped; never, until they do.
+    healed_at: Duration,
+}
+
+/// Something that can keep a job from its runner.
+#[derive(Debug, Clone, Copy)]
+struct Trouble {
+    from: Duration,
+    until: Duration,
+    /// As an excuse is counted.
+    why: &'static str,
 }
 
 /// Who waits for a held request.
@@ -133,6 +148,7 @@ impl Outside {
         if dies {
             state.crash_in = None;
             state.alive = None;
+            state.away_since = state.now();
             state.count("crash");
             let now = state.now();
             state.log.note(now, format_args!("the daemon dies: {what}"));
@@ -171,6 +187,9 @@ impl State {
             armed: None,
             failed_creates: BTreeMap::new(),
             last_fault: Duration::ZERO,
+            troubles: Vec::new(),
+            away_since: Duration::ZERO,
+            healed_at: Duration::MAX,
             scenario: Arc::clone(scenario),
         })
     }
@@ -187,10 +206,7 @@ impl State {
 
     /// The earliest that something happens outside by itself.
     pub(crate) fn next(&self) -> Option<Instant> {
-        let github = self.sim.next_deadline().map(|at| {
-            let since = at.duration_since(timestamp(Duration::ZERO));
-            Duration::try_from(since).unwrap_or(Duration::ZERO)
-        });
+        let github = self.sim.next_deadline().map(since_start);
         let own = self.calendar.next();
         let next = match (github, own) {
             (Some(one), Some(other)) => Some(one.min(other)),
@@ -206,6 +222,9 @@ impl State {
         self.alive = Some(life);
         let now = self.now();
         self.github.life_begins(life, now);
+        let why = "three assignments were missed: the daemon was away";
+        self.troubles.push(Trouble { from: self.away_since, until: now, why });
+        self.last_fault = now;
         life
     }
 
@@ -215,6 +234,7 @@ impl State {
 
     pub(crate) fn end_life(&mut self) {
         self.alive = None;
+        self.away_since = self.now();
         self.crash_in = None;
     }
 
@@ -234,7 +254,9 @@ impl State {
     /// Counts a fault that struck.
     pub(crate) fn count(&mut self, fault: &'static str) {
         *self.faults.entry(fault).or_default() += 1;
-        self.last_fault = self.now();
+        let now = self.now();
+        self.last_fault = now;
+        self.troubles.push(Trouble { from: now, until: now, why: missed_by(fault) });
     }
 
     pub(crate) fn note(&mut self, what: std::fmt::Arguments<'_>) {
@@ -269,6 +291,22 @@ impl State {
         let at = (self.now() + wait).as_millis() as u64;
         Duration::from_millis(at.div_ceil(tick) * tick)
     }
+}
+
+/// What an excuse for three missed assignments calls a fault.
+fn missed_by(fault: &str) -> &'static str {
+    match fault.split_once('-').map_or(fault, |(of, _)| of) {
+        "github" => "three assignments were missed: GitHub's faults",
+        "engine" => "three assignments were missed: engines' faults",
+        "user" => "three assignments were missed: users' commands",
+        "disk" => "three assignments were missed: the disk",
+        _ => "three assignments were missed: the daemon was away",
+    }
+}
+
+/// How long after the start GitHub's time `at` is.
+fn since_start(at: Timestamp) -> Duration {
+    Duration::try_from(at.duration_since(timestamp(Duration::ZERO))).unwrap_or(Duration::ZERO)
 }
 
 /// GitHub's time, so long after the start.

@@ -111,7 +111,10 @@ impl State {
         if let Some(hold) = hold {
             self.abandon(hold);
         }
-        if tell {
+        // Told by name: while a double of it lives, the name's instance has not ended.
+        let machine = &self.engines[engine];
+        let double = machine.iter().any(|made| made.name == name && made.lives());
+        if tell && !double {
             self.engines[engine].tell(InstanceEvent::Ended(name, exit));
         }
     }
