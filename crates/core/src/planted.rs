@@ -87,8 +87,6 @@ bugs! {
     FailedCommitForgotten = "failed-commit-forgotten",
     /// Lists engines at the start and after a broken stream, and never by the clock.
     NeverListedAgain = "never-listed-again",
-    /// Acquires every job on offer, whatever the pool can serve.
-    AcquiresEverything = "acquires-everything",
     /// Tries a failed call on one runner again at once.
     NoWaitBetweenAttempts = "no-wait-between-attempts",
     /// Says nothing of failed creation where a job waits for its next attempt.
@@ -99,8 +97,6 @@ bugs! {
     EndedRunnerNotCounted = "ended-runner-not-counted",
     /// Uses the service's token for ever.
     TokenNeverRenewed = "token-never-renewed",
-    /// Takes the life of an instance that an engine made twice for the life of the one on the row.
-    DoubleTakenForRunner = "double-taken-for-runner",
 }
 
 /// Whether this bug is planted.

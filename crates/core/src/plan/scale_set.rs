@@ -245,7 +245,6 @@ fn acquire(
 ) {
     let taken = demand.jobs.max(census.busy);
     let left = capacity.saturating_sub(taken) as usize;
-    let left = if planted(Bug::AcquiresEverything) { usize::MAX } else { left };
     let Some(set) = pool.state.scale_set.id() else { return };
     let mut jobs: Vec<_> = pool.available.iter().filter_map(|id| pool.jobs.get(id)).collect();
     jobs.sort_by_key(|job| (job.queued_at, job.request_id));
