@@ -7,8 +7,8 @@ use fastrand::Rng;
 use crate::{
     dials::{Dial, Dials},
     scenario::{
-        EngineCall, EngineFault, EnginePlan, GithubFault, GithubPlan, Item, PoolPlan, Scenario,
-        What,
+        ALL_ENTRIES, EngineCall, EngineFault, EnginePlan, GithubFault, GithubPlan, Item, PoolPlan,
+        Scenario, What,
     },
 };
 
@@ -178,6 +178,7 @@ fn trouble(
         },
         Dial::GithubMessages => {
             let kinds = ["JobAssigned", "JobStarted", "JobCompleted", "JobAvailable"];
+            let kinds = [&kinds[..], &[ALL_ENTRIES; 4]].concat();
             let fault = match rng.u8(..8) {
                 0 => GithubFault::ZeroStatistics,
                 3 | 4 => GithubFault::StaleStatistics,
@@ -186,7 +187,7 @@ fn trouble(
                 2 => GithubFault::Poison,
                 _ => GithubFault::Lose(pick(rng, &kinds).to_owned()),
             };
-            put(What::Github { route: "messages.get".to_owned(), count: rng.u64(1..=4), fault });
+            put(What::Github { route: "messages.get".to_owned(), count: rng.u64(1..=6), fault });
         }
         Dial::GithubSets => put(What::LoseSet { pool }),
         Dial::Foreign => put(if rng.bool() {

@@ -241,6 +241,9 @@ pub enum What {
     },
 }
 
+/// In place of an entry's type: every one.
+pub(crate) const ALL_ENTRIES: &str = "all";
+
 /// How a call on GitHub goes wrong.
 #[derive(Debug, Clone, PartialEq)]
 pub enum GithubFault {
@@ -272,7 +275,7 @@ pub enum GithubFault {
     Reversed,
     /// A poll that hears nothing.
     Stuck(Duration),
-    /// A message without its entries of this type.
+    /// A message without its entries of this type; [`ALL_ENTRIES`]: without any.
     Lose(String),
     /// A message with an entry that is none.
     Poison,

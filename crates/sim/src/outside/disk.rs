@@ -27,6 +27,8 @@ pub(crate) struct Disk {
     /// Of the life that has the store open.
     lock: MemoryLock,
     pub(crate) full: u32,
+    /// Pools that a user ever deleted.
+    deleted: BTreeSet<PoolName>,
     /// Whether the last commit was refused.
     refused: bool,
     loses_rows: bool,
@@ -54,6 +56,7 @@ impl Disk {
             sqlite: Sqlite::in_memory(controller).map_err(|error| error.to_string())?,
             lock: MemoryLock::default(),
             full: 0,
+            deleted: BTreeSet::new(),
             refused: false,
             loses_rows: false,
             rows: BTreeMap::new(),
@@ -85,6 +88,11 @@ impl Disk {
 
     fn of_set(&self, set: i64) -> Option<&(PoolState, Option<Duration>)> {
         self.pools.values().find(|(pool, _)| pool.scale_set.id().is_some_and(|id| id.0 == set))
+    }
+
+    /// Whether a user ever deleted the pool of a set.
+    pub(crate) fn was_deleted(&self, set: i64) -> bool {
+        self.of_set(set).is_none_or(|(pool, _)| self.deleted.contains(&pool.name))
     }
 
     /// The newest message of a set whose content is stored; of a set that is no longer ours, all are done with.
@@ -135,6 +143,9 @@ impl Disk {
             match pool {
                 Some(pool) => {
                     let closed = pool.drained.is_some() || pool.deleting.is_some();
+                    if pool.deleting.is_some() {
+                        self.deleted.insert(name.clone());
+                    }
                     let before = self.pools.get(name).and_then(|(_, closed)| *closed);
                     let since = closed.then(|| before.unwrap_or(now));
                     self.pools.insert(name.clone(), (pool.clone(), since));

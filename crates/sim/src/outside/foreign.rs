@@ -83,7 +83,10 @@ impl State {
         self.check_own_set(set, "deleted");
         let facts = self.sim.every_set().into_iter().find(|of| of.id == set);
         let owner = facts.and_then(|facts| facts.owner);
-        self.look(Check::OursOnly, owner.as_deref().is_none_or(|owner| owner == OWNER), || {
+        // A user who deletes a pool deletes its set, whoever found the way to it.
+        let by_user = self.disk.was_deleted(set.0);
+        let alone = owner.as_deref().is_none_or(|owner| owner == OWNER);
+        self.look(Check::OursOnly, alone || by_user, || {
             format!("set {set} is deleted, with the session of {owner:?}")
         });
     }

@@ -16,7 +16,7 @@ use http::{Method, Request, Response, StatusCode};
 use super::{Happening, Holder, Life, State};
 use crate::{
     checks::Check,
-    scenario::{GithubFault, Scenario},
+    scenario::{ALL_ENTRIES, GithubFault, Scenario},
 };
 
 /// Where GitHub is, for the client.
@@ -25,6 +25,8 @@ pub(crate) const ADDRESS: &str = "http://sim.test/acme";
 pub(crate) const TOKEN: &str = "ghp_simulated";
 /// Who opens our sessions.
 pub(crate) const OWNER: &str = "simulated-host";
+/// What a message tells of jobs.
+const ENTRIES: [&str; 4] = ["JobAvailable", "JobAssigned", "JobStarted", "JobCompleted"];
 const SETS: &str = "/services/tenant-7f3a/_apis/runtime/runnerscalesets/";
 const AGENTS: &str = "/services/tenant-7f3a/_apis/distributedtask/pools/0/agents/";
 const QUEUE: &str = "/queue/scalesets/message";
@@ -480,6 +482,10 @@ impl State {
             GithubFault::StaleStatistics => ("github-stale-statistics", Action::StaleStatistics),
             GithubFault::Reversed => ("github-reversed-entries", Action::ReverseEntries),
             GithubFault::Stuck(by) => ("github-stuck-poll", Action::StuckPoll { ms: ms(by) }),
+            GithubFault::Lose(kind) if kind == ALL_ENTRIES => {
+                let kinds = ENTRIES.map(str::to_owned).to_vec();
+                ("github-lost-messages", Action::LoseEntries { kinds })
+            }
             GithubFault::Lose(kind) => {
                 ("github-lost-entries", Action::LoseEntries { kinds: vec![kind.clone()] })
             }
