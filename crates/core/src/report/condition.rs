@@ -2,10 +2,11 @@
 
 use std::fmt;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    effect::Flight,
     model::{
         Attempt, FAILURES_TO_PAUSE, Instance, PoolSpec, Registration, Runner, ScaleSetTrack,
         SessionTrack, Spec, Trouble, TroubleKey, later,
@@ -14,6 +15,9 @@ use crate::{
     planted::{Bug, planted},
     world::{Pool, World},
 };
+
+/// How long a create call takes at most: then it is given up.
+const CREATE_MAX: SignedDuration = SignedDuration::from_mins(5);
 
 /// What kind of condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -216,10 +220,20 @@ pub(super) fn coming(
             let places = world.backend(backend).map_or(0, |view| view.capabilities.creates_max);
             (format!("one of backend {backend}'s {places} places to create"), None)
         }
-        (Instance::Creating { since }, _) => (
-            after(&format!("backend {backend} to create it"), instance_attempt),
-            Some(later(*since, deadlines.creating)),
-        ),
+        (Instance::Creating { since }, _) => {
+            // A call that was made again late is waited for.
+            let called = world
+                .flying_since(&Flight::Instance(runner.name.clone()))
+                .filter(|_| {
+                    world.backend(backend).is_some_and(|view| view.capabilities.names_are_unique)
+                })
+                .map(|began| later(began, CREATE_MAX));
+            let until = later(*since, deadlines.creating);
+            (
+                after(&format!("backend {backend} to create it"), instance_attempt),
+                Some(called.map_or(until, |called| called.max(until))),
+            )
+        }
         (Instance::Booting { since, .. }, _) => {
             ("its instance to boot".into(), Some(later(*since, deadlines.booting)))
         }

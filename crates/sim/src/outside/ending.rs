@@ -18,6 +18,7 @@ impl State {
             machine.heal();
         }
         self.last_fault = self.now();
+        self.healed_at = self.now();
     }
 
     /// How long the jobs that are not over take at least, with the runners that their pools may have.
