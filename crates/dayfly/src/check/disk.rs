@@ -5,8 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use dayfly_core::ports::{Finding, Store};
-use dayfly_store::Sqlite;
+use dayfly_core::ports::Finding;
+use dayfly_store::Checkup;
 
 use crate::failure::Code;
 
@@ -73,14 +73,12 @@ fn room(store: &Path) -> Option<Finding> {
 }
 
 fn readable(store: &Path) -> Finding {
-    let loaded = Sqlite::open_read_only(store).and_then(|mut store| store.load());
-    finding(match loaded {
-        Ok(stored) => Ok(format!(
-            "{} holds {} runners and {} jobs",
-            store.display(),
-            stored.runners.len(),
-            stored.jobs.len()
-        )),
+    let place = store.display();
+    finding(match Checkup::of(store) {
+        Ok(Checkup { runners, jobs, problems, .. }) => match problems.first() {
+            None => Ok(format!("{place} is in order and holds {runners} runners and {jobs} jobs")),
+            Some(problem) => Err(format!("{place} is damaged: {problem}; {}", Checkup::remedy())),
+        },
         Err(error) => Err(error.to_string()),
     })
 }
