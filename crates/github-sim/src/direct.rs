@@ -178,7 +178,14 @@ impl Sim {
     /// GitHub calls a job over while its runner still works on it (F7).
     pub fn call_over(&mut self, now: Timestamp, job: JobId, conclusion: Conclusion) {
         self.tick(now);
-        self.conclude(now, job, conclusion);
+        let runner = self.conclude(now, job, conclusion);
+        // One that was left behind before: nobody says any more that it is silent.
+        if let Some(id) = runner
+            && self.runners.get(id).is_some_and(|runner| !runner.online)
+        {
+            self.clear_runner_job(id);
+            self.remove_runner(now, id);
+        }
     }
 
     /// Sets a fault.

@@ -7,7 +7,7 @@ use dayfly_core::{
     model::{RegistrationId, RunnerName, ScaleSetId},
     ports::{ForgeError, ForgeErrorKind, JitConfig, Minted, TransportError},
 };
-use http::Method;
+use http::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
 use tokio::time;
 
@@ -189,7 +189,12 @@ impl Shared {
         let id_text = id.to_string();
         let path = [AGENTS[0], AGENTS[1], AGENTS[2], AGENTS[3], AGENTS[4], &id_text];
         match self.service(operation, &Call::new(Method::DELETE, &path)).await {
-            Ok(_) => Ok(true),
+            Ok(response) if response.status() == StatusCode::NO_CONTENT => Ok(true),
+            // Consent is 204 and nothing else: something between us and the service can answer 200 by itself.
+            Ok(response) => {
+                let what = format!("it answered {} and not 204", response.status().as_u16());
+                Err(error(operation, ForgeErrorKind::Transient, &what))
+            }
             // By the service's own class only: a router's 404 is no proof that the runner is gone.
             Err(refusal) if refusal.kind == ForgeErrorKind::NotFound => Ok(false),
             Err(refusal) => Err(refusal),
