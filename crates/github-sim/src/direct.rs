@@ -136,11 +136,21 @@ impl Sim {
         self.register(now, new)
     }
 
-    /// Makes a scale set as somebody else would; `None` where the name is taken.
+    /// Makes a scale set with a runner in it as somebody else would; `None` where the name is taken.
     pub fn add_set(&mut self, now: Timestamp, scope: ScopeId, name: &str) -> Option<SetId> {
         self.tick(now);
         let setting = serde_json::Value::Object(serde_json::Map::new());
-        self.make_set(now, (scope, DEFAULT_GROUP), name, Vec::new(), setting)
+        let set = self.make_set(now, (scope, DEFAULT_GROUP), name, Vec::new(), setting)?;
+        let runner = NewRunner {
+            name: format!("somebody-elses-{set}"),
+            scope,
+            group: DEFAULT_GROUP,
+            set: Some(set),
+            labels: Vec::new(),
+            work_folder: String::new(),
+        };
+        self.register(now, runner);
+        Some(set)
     }
 
     /// Opens a session on a set as somebody else would; `false` where one is live.
