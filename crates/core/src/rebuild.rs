@@ -241,8 +241,8 @@ mod tests {
     }
 
     /// What comes of it, as a line for each row and note: name, instance, registration, and what a note says.
-    fn check(found: Found, adopt: bool, rows: &[(&RunnerName, &str, Option<i64>)], says: &[&str]) {
-        let rebuilt = rebuild(&found, &spec(adopt), Timestamp::UNIX_EPOCH);
+    fn check(found: &Found, adopt: bool, rows: &[(&RunnerName, &str, Option<i64>)], says: &[&str]) {
+        let rebuilt = rebuild(found, &spec(adopt), Timestamp::UNIX_EPOCH);
         let got: Vec<_> = rebuilt
             .batch
             .runners
@@ -281,9 +281,9 @@ mod tests {
         let (one, two) = (name("linux", CONTROLLER, 1), name("linux", CONTROLLER, 2));
         let (stranger, lost) = (name("linux", OTHER, 3), name("old", CONTROLLER, 4));
         let ended = || Ended(Exit::default());
-        check(found(vec![], vec![], BTreeMap::new()), false, &[], &[]);
+        check(&found(vec![], vec![], BTreeMap::new()), false, &[], &[]);
         check(
-            found(
+            &found(
                 vec![
                     instance("here", one.clone(), Running),
                     instance("here", two.clone(), ended()),
@@ -297,18 +297,18 @@ mod tests {
         );
         // A registration alone shows that the pool was ours; another controller's shows nothing.
         let alone = vec![registration(one.as_str(), 5), registration(stranger.as_str(), 6)];
-        check(found(vec![], alone, set()), false, &[(&one, "gone", Some(5))], &[]);
+        check(&found(vec![], alone, set()), false, &[(&one, "gone", Some(5))], &[]);
         let strangers = vec![registration(stranger.as_str(), 6)];
-        check(found(vec![], strangers.clone(), set()), false, &[], &["`adopt: true` in the pool"]);
-        check(found(vec![], strangers, set()), true, &[], &["the daemon takes it over"]);
+        check(&found(vec![], strangers.clone(), set()), false, &[], &["`adopt: true` in the pool"]);
+        check(&found(vec![], strangers, set()), true, &[], &["the daemon takes it over"]);
         check(
-            found(vec![instance("here", stranger, Running)], vec![], BTreeMap::new()),
+            &found(vec![instance("here", stranger, Running)], vec![], BTreeMap::new()),
             false,
             &[],
             &["another's name"],
         );
         check(
-            found(vec![instance("here", lost.clone(), Booting)], vec![], set()),
+            &found(vec![instance("here", lost.clone(), Booting)], vec![], set()),
             false,
             &[(&lost, "spent", None)],
             &["left alone", "not in the configuration"],
@@ -320,6 +320,6 @@ mod tests {
             instance("here", one.clone(), ended()),
             instance("there", one.clone(), Running),
         ];
-        check(found(doubles, vec![], set()), false, &[(&one, "spent", None)], &["and on there"]);
+        check(&found(doubles, vec![], set()), false, &[(&one, "spent", None)], &["and on there"]);
     }
 }
