@@ -177,11 +177,16 @@ fn nearest(pool: &Pool) -> Option<&Runner> {
         Phase::Planned => Some(4),
         _ => None,
     };
+    // Of equals the one that has been on its way longest.
+    let since = |runner: &Runner| {
+        let handed = matches!(runner.registration, Registration::HandedOver { .. });
+        (!handed, runner.registration.since().unwrap_or_else(|| runner.instance.since()))
+    };
     pool.runners
         .values()
-        .filter_map(|runner| Some((rank(runner)?, runner)))
-        .min_by_key(|(rank, _)| *rank)
-        .map(|(_, r)| r)
+        .filter_map(|runner| Some((rank(runner)?, since(runner), runner)))
+        .min_by_key(|(rank, since, _)| (*rank, *since))
+        .map(|(.., runner)| runner)
 }
 
 /// A runner that is on its way, what it waits for, and its deadline.
