@@ -45,8 +45,14 @@ pub(crate) fn look(view: &View<'_>, before: &Waits) -> Look {
         }
         let census = Census::of(pool);
         let conditions = pool_conditions(view.world, view.spec, pool, view.now);
-        let named: BTreeSet<_> =
+        let mut named: BTreeSet<_> =
             conditions.iter().map(|named| (named.kind, named.detail.clone())).collect();
+        // A wait for a runner, or for room for one, ends with whichever moves first, not with the one that is named alone.
+        if conditions.iter().any(|of| matches!(of.kind, ConditionKind::Runner | ConditionKind::Max))
+        {
+            let moves = pool.runners.values().map(|row| format!("{} is {}", row.name, row.phase()));
+            named.extend(moves.map(|row| (ConditionKind::Runner, row)));
+        }
         if let Some(known) = known.filter(|known| known.named == named) {
             found.unfounded = found.unfounded.or_else(|| unfounded(pool, known));
         }
