@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
     census::{Census, passed},
@@ -20,6 +20,10 @@ use crate::{
     ports::Ids,
     world::{Action, Pool, World},
 };
+
+/// For how long a runner that starts for a job holds back the refill of the stock that it was taken from: an instance that
+/// is being made takes the processors and disks that the job waits for.
+const START_FIRST: SignedDuration = SignedDuration::from_secs(2);
 
 /// How many create calls each backend still takes in this plan.
 #[derive(Debug, Clone)]
@@ -217,12 +221,14 @@ fn spawn(
     ids: &mut dyn Ids,
     actions: &mut Vec<Action>,
 ) -> Option<Timestamp> {
-    let wanted = (target.desired + target.warm).saturating_sub(census.live());
+    let (held_back, until) = held_back(census, target, now);
+    let stock = target.warm.saturating_sub(held_back);
+    let wanted = (target.desired + stock).saturating_sub(census.live());
     let room = target.limits.max + u32::from(planted(Bug::OneAboveMax));
     let room = room.saturating_sub(census.occupied);
     let mut count = wanted.min(room);
     if count == 0 {
-        return None;
+        return until;
     }
     let listed = world.backend(&of.backend).is_some_and(|backend| backend.listed_at.is_some());
     if !listed || world.trouble(&TroubleKey::Backend { backend: of.backend.clone() }).is_some() {
@@ -248,7 +254,21 @@ fn spawn(
             });
         }
     }
-    None
+    until
+}
+
+/// How many instances of the stock are not replaced yet, since the runners that they became are only starting; and until
+/// when.
+fn held_back(census: &Census<'_>, target: Target, now: Timestamp) -> (u32, Option<Timestamp>) {
+    // Those to which this very plan gives a registration.
+    let taken = (target.desired.saturating_sub(census.serving) as usize).min(census.warm.len());
+    let ends = census.minting.iter().chain(&census.starting).filter_map(|row| {
+        let until = later(row.registration.since()?, START_FIRST);
+        (until > now).then_some(until)
+    });
+    let (young, until) =
+        ends.fold((0, None), |(count, until), end| (count + 1, earlier(until, Some(end))));
+    (u32::try_from(taken + young).unwrap_or(u32::MAX), until)
 }
 
 /// What is too much: unregistered instances at once, idle runners after their time.
