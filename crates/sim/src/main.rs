@@ -5,6 +5,10 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 use clap::Parser;
 use dayfly_sim::{Campaign, Dials, Scenario, Tally, Violation, run, shrink};
 
+/// A simulated job is many small allocations: this allocator makes the whole a sixth faster.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Runs dayfly against a simulated world, with every fault that is known, and checks its promises.
 #[derive(Debug, Parser)]
 #[command(name = "dayfly-sim")]
