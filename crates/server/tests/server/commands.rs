@@ -43,10 +43,13 @@ async fn a_runner_is_removed() {
     let daemon = Daemon::start();
     let path = format!("/v1/runners/{}/remove", daemon.runner);
     taken(&daemon, "POST", &path, Some("{}")).await;
-    taken(&daemon, "POST", &path, Some(r#"{"even_busy": true}"#)).await;
     let runners: Vec<RunnerView> = daemon.get("/v1/runners").await;
     let removed = runners.iter().find(|runner| runner.name == daemon.runner.as_str()).unwrap();
     assert_eq!(removed.reason.as_deref(), Some("a user removed it"));
+    // Its backend is not in the configuration: the stronger word gives it up.
+    taken(&daemon, "POST", &path, Some(r#"{"even_busy": true}"#)).await;
+    let runners: Vec<RunnerView> = daemon.get("/v1/runners").await;
+    assert!(runners.iter().all(|runner| runner.name != daemon.runner.as_str()));
     daemon.end().await;
 }
 
