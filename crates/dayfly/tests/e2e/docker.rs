@@ -80,12 +80,12 @@ async fn each_its_own(site: &Site) {
     println!("{} jobs, each in a container of its own, in {:.0} s", jobs.len(), completed - queued);
 }
 
-#[tokio::test]
-#[ignore = "needs dockerd"]
-async fn the_daemon_dies_three_times_and_no_job_is_lost() {
+/// The daemon is killed three times while jobs run.
+async fn the_daemon_dies_three_times(assignment: &'static str, app: bool, scope: &'static str) {
     let jobs = jobs();
     let making = Making::Docker { image: image(), socket: engine() };
-    let mut site = Site::new(Setup { making, max: 5, ..Setup::default() }).await;
+    let mut site =
+        Site::new(Setup { making, max: 5, assignment, app, scope, ..Setup::default() }).await;
     site.start_and_wait();
     site.github.queue("acme/site", Some("/usr/local/bin/dayfly runner-stub sleep 1"), jobs).await;
     for done in [jobs / 6, jobs / 3, jobs / 2] {
@@ -98,6 +98,32 @@ async fn the_daemon_dies_three_times_and_no_job_is_lost() {
     site.github.until_jobs("success", jobs).await;
     each_its_own(&site).await;
     site.end_clean().await;
+}
+
+// Each pair of assignment mode, credential and scope once; all eight run with processes, in `assignment`.
+
+#[tokio::test]
+#[ignore = "needs dockerd"]
+async fn the_daemon_dies_and_no_job_is_lost_given_token_organisation() {
+    the_daemon_dies_three_times("auto", false, "acme").await;
+}
+
+#[tokio::test]
+#[ignore = "needs dockerd"]
+async fn the_daemon_dies_and_no_job_is_lost_given_app_repository() {
+    the_daemon_dies_three_times("auto", true, "acme/site").await;
+}
+
+#[tokio::test]
+#[ignore = "needs dockerd"]
+async fn the_daemon_dies_and_no_job_is_lost_acquired_token_repository() {
+    the_daemon_dies_three_times("acquire", false, "acme/site").await;
+}
+
+#[tokio::test]
+#[ignore = "needs dockerd"]
+async fn the_daemon_dies_and_no_job_is_lost_acquired_app_organisation() {
+    the_daemon_dies_three_times("acquire", true, "acme").await;
 }
 
 #[tokio::test]
