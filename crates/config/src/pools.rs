@@ -1,8 +1,10 @@
 //! `pools`: each pool, and what they must not have in common.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use dayfly_core::model::{BackendName, PoolName, PoolSpec, ScopeKind, ScopeName};
+use dayfly_core::model::{
+    BackendName, DemandSource, PoolName, PoolSpec, ScaleSetSpec, ScopeKind, ScopeName,
+};
 
 use crate::{
     backends::Backends,
@@ -22,7 +24,7 @@ const NAME_CHARS_MAX: usize = 256;
 /// GitHub takes up to 100 labels (`reference/protocol.md`, 4.2); two are added to the pool's own.
 const LABELS_MAX: usize = 98;
 /// Sources of demand that a later version has.
-const LATER_SOURCES: [&str; 4] = ["webhook", "poll", "queue", "fixed"];
+const LATER_SOURCES: [&str; 3] = ["webhook", "poll", "queue"];
 
 pub(crate) fn read(
     file: &Table<'_>,
@@ -43,12 +45,9 @@ pub(crate) fn read(
         let Some(table) = Table::of(node, &keys::POOL, problems) else { continue };
         let name = name(&table, &mut names, problems);
         let Some(pool) = pool(&table, name, scopes, backends, problems) else { continue };
-        if let Some(scope) = scopes.specs.get(&pool.scope) {
-            let set = (
-                scope.url.to_lowercase(),
-                pool.group.to_lowercase(),
-                pool.scale_set.to_lowercase(),
-            );
+        if let (Some(scope), Some(set)) = (scopes.specs.get(&pool.scope), pool.scale_set()) {
+            let set =
+                (scope.url.to_lowercase(), pool.group.to_lowercase(), set.name.to_lowercase());
             if let Some(other) = sets.insert(set, pool.name.clone()) {
                 let place = table.get("scale_set").or_else(|| table.get("name"));
                 problems.error(
@@ -56,15 +55,42 @@ pub(crate) fn read(
                     format!(
                         "pools `{other}` and `{}` are on one scale set, `{}`",
                         pool.name,
-                        visible(&pool.scale_set)
+                        visible(pool.scale_set().map_or("", |set| &set.name))
                     ),
                     "give each a `scale_set` of its own, or make one pool of them",
                 );
             }
         }
+        if let Some(other) = pools.values().find(|other| overlap(scopes, &pool, other)) {
+            let place = table.get("labels").or_else(|| table.get("name"));
+            problems.error(
+                &place.map_or(table.span.clone(), |node| node.span.clone()),
+                format!(
+                    "pools `{}` and `{}` can take the same jobs, and only one of them is `demand: fixed`",
+                    other.name, pool.name
+                ),
+                "give each labels that the other lacks, so that a job is for one of them",
+            );
+        }
         pools.insert(pool.name.clone(), pool);
     }
     pools
+}
+
+/// Whether pools of different sources can take the same jobs: all that ask for every label of one of them can go to the other.
+fn overlap(scopes: &Scopes, one: &PoolSpec, other: &PoolSpec) -> bool {
+    let is_fixed = |pool: &PoolSpec| pool.demand == DemandSource::Fixed;
+    let url = |pool: &PoolSpec| {
+        scopes.specs.get(&pool.scope).map(|scope| format!("{}/", scope.url.to_lowercase()))
+    };
+    let (Some(one_url), Some(other_url)) = (url(one), url(other)) else { return false };
+    let labels = |pool: &PoolSpec| -> BTreeSet<String> {
+        pool.all_labels().iter().map(|label| label.to_lowercase()).collect()
+    };
+    let (one_labels, other_labels) = (labels(one), labels(other));
+    is_fixed(one) != is_fixed(other)
+        && (one_url.starts_with(&other_url) || other_url.starts_with(&one_url))
+        && (one_labels.is_subset(&other_labels) || other_labels.is_subset(&one_labels))
 }
 
 fn name(table: &Table<'_>, names: &mut Vec<PoolName>, problems: &mut Problems) -> Option<PoolName> {
@@ -103,7 +129,7 @@ fn pool(
     problems: &mut Problems,
 ) -> Option<PoolSpec> {
     let scope = scope(table, &scopes.names, problems);
-    demand(table, problems);
+    let is_fixed = is_fixed(table, problems);
     let labels = labels(table, problems);
     let group = group(
         table,
@@ -120,20 +146,40 @@ fn pool(
     refuse_container_keys(table, kind, problems);
     let image = image(table, backend.as_ref(), kind, backends, problems);
     let (limits, schedules) = limits::read(table, problems);
+    if is_fixed {
+        refuse_scale_set_keys(table, problems);
+        let keeps = |count: Option<u32>| count.is_some_and(|count| count > 0);
+        let never = limits.is_some_and(|limits| limits.max > 0 && limits.min_idle == 0)
+            && !schedules.iter().any(|schedule| keeps(schedule.min_idle));
+        if never {
+            let place = table.get("demand").map_or(table.span.clone(), |node| node.span.clone());
+            problems.error(
+                &place,
+                "a pool with `demand: fixed` and without `min_idle` never has a runner",
+                "write how many idle runners it keeps: `min_idle: 5`",
+            );
+        }
+    }
     let deadlines = limits::deadlines(table, problems);
     let priority = table.number("priority", i64::from(i32::MIN)..=i64::from(i32::MAX), problems);
     let adopt = table.flag("adopt", problems);
 
     let name = name?;
     instance.image = image?;
+    let scope = scope?;
+    let demand = if is_fixed {
+        DemandSource::Fixed
+    } else {
+        let set = scale_set.unwrap_or_else(|| name.as_str().to_owned());
+        DemandSource::ScaleSet(ScaleSetSpec { name: set, adopt })
+    };
     Some(PoolSpec {
-        scope: scope?,
+        mark: demand.mark(&instance, &scope, &group, &labels).into(),
+        scope,
         labels,
         group,
-        scale_set: scale_set.unwrap_or_else(|| name.as_str().to_owned()),
-        adopt,
+        demand,
         backend: backend?,
-        mark: instance.mark().into(),
         instance: instance.into(),
         priority: priority.and_then(|priority| i32::try_from(priority).ok()).unwrap_or(0),
         limits: limits?,
@@ -216,17 +262,31 @@ fn listed(names: &[impl std::fmt::Display]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
-fn demand(table: &Table<'_>, problems: &mut Problems) {
-    let Some(source) = table.text("demand", problems) else { return };
+/// Whether the pool is kept full, rather than made to fit the jobs of a scale set.
+fn is_fixed(table: &Table<'_>, problems: &mut Problems) -> bool {
+    let Some(source) = table.text("demand", problems) else { return false };
     if LATER_SOURCES.contains(&source.text) {
         let message = format!("demand `{}` is not in this version", source.text);
-        problems.error(source.span, message, "write scale-set, or leave `demand` out");
-    } else if source.text != "scale-set" {
+        problems.error(source.span, message, "write scale-set or fixed, or leave `demand` out");
+    } else if !matches!(source.text, "scale-set" | "fixed") {
         problems.error(
             source.span,
             format!("`demand` can't be `{}`", visible(source.text)),
-            "write scale-set",
+            "write scale-set or fixed",
         );
+    }
+    source.text == "fixed"
+}
+
+fn refuse_scale_set_keys(table: &Table<'_>, problems: &mut Problems) {
+    for key in ["scale_set", "adopt"] {
+        if let Some(node) = table.get(key) {
+            problems.error(
+                &node.span,
+                format!("`{key}` is not for a pool with `demand: fixed`, which has no scale set"),
+                "remove it, or write `demand: scale-set`",
+            );
+        }
     }
 }
 

@@ -30,11 +30,25 @@ pub enum InstanceCall {
     },
 }
 
+/// As what a runner registers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Membership {
+    /// As one of a scale set.
+    ScaleSet(ScaleSetId),
+    /// By itself: GitHub gives it any job that asks for labels of its own.
+    Alone {
+        /// Its runner group.
+        group: RunnerGroupId,
+        /// Its labels.
+        labels: Arc<[String]>,
+    },
+}
+
 /// A call on GitHub for one runner's registration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RegistrationCall {
-    /// Make it, within the scale set.
-    Mint(ScaleSetId),
+    /// Make it.
+    Mint(Membership),
     /// Look it up by name.
     Find,
     /// Remove it.

@@ -146,7 +146,7 @@ fn of_sets(
             let state = PoolState { generation: 1, scale_set, ..PoolState::new(pool.clone()) };
             pools.insert(pool.clone(), Some(state));
         } else {
-            let rest = if of.adopt {
+            let rest = if of.scale_set().is_some_and(|set| set.adopt) {
                 "the daemon takes it over if it has no runners, as the pool's `adopt: true` says"
             } else {
                 "if it is yours, `adopt: true` in the pool lets the daemon take it over while it has no runners"
@@ -168,8 +168,8 @@ mod tests {
 
     use super::*;
     use crate::model::{
-        Deadlines, Exit, InstanceId, InstanceSpec, Limits, PoolSpec, RegistrationId, RunnerGroupId,
-        ScaleSetId, ScopeKind, ScopeSpec, Suffix,
+        Deadlines, DemandSource, Exit, InstanceId, InstanceSpec, Limits, PoolSpec, RegistrationId,
+        RunnerGroupId, ScaleSetId, ScaleSetSpec, ScopeKind, ScopeSpec, Suffix,
     };
 
     const CONTROLLER: ControllerId = ControllerId(Uuid::from_u128(0xC0FF_EE00_1234));
@@ -198,8 +198,7 @@ mod tests {
             scope: scope(),
             labels: Vec::new(),
             group: "default".into(),
-            scale_set: "linux".into(),
-            adopt,
+            demand: DemandSource::ScaleSet(ScaleSetSpec { name: "linux".into(), adopt }),
             backend: backend("here"),
             mark: instance.mark().into(),
             instance,

@@ -9,8 +9,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use dayfly_core::{
     model::{
-        BackendName, Deadlines, InstanceSpec, Limits, PoolName, PoolSpec, ScopeKind, ScopeName,
-        ScopeSpec, Spec,
+        BackendName, Deadlines, DemandSource, InstanceSpec, Limits, PoolName, PoolSpec,
+        ScaleSetSpec, ScopeKind, ScopeName, ScopeSpec, Spec,
     },
     ports::{Capabilities, HandOver},
     report,
@@ -20,7 +20,11 @@ use lab::Lab;
 use property::{drive::Run, hostile::Hostile, tape::Tape};
 use proptest::prelude::*;
 
-fn lab(limits: Limits, boots_fast: bool) -> Lab {
+fn scale_set() -> DemandSource {
+    DemandSource::ScaleSet(ScaleSetSpec { name: "ci".into(), adopt: false })
+}
+
+fn lab(limits: Limits, boots_fast: bool, demand: DemandSource) -> Lab {
     let scope = ScopeName::new("acme").unwrap();
     let backend = BackendName::new("here").unwrap();
     let pool = PoolName::new("ci").unwrap();
@@ -33,8 +37,7 @@ fn lab(limits: Limits, boots_fast: bool) -> Lab {
         scope: scope.clone(),
         labels: Vec::new(),
         group: "Default".into(),
-        scale_set: "ci".into(),
-        adopt: false,
+        demand,
         backend: backend.clone(),
         instance: Arc::new(InstanceSpec::default()),
         mark: "mark".into(),
@@ -58,17 +61,21 @@ fn lab(limits: Limits, boots_fast: bool) -> Lab {
     Lab::new(spec, BTreeMap::from([(backend, capabilities)]), start)
 }
 
-/// Chaos by the tape, then quiet: every job is done, and after the pool is deleted nothing is left.
-fn check(limits: Limits, boots_fast: bool, choices: Vec<u16>) -> Result<(), String> {
+/// Chaos by the tape, then quiet: every job is done, a pool that is kept full is full, and after the pool is deleted nothing
+/// is left.
+fn check(lab: Lab, limits: Limits, choices: Vec<u16>) -> Result<(), String> {
     let max = usize::try_from(limits.max).unwrap();
     let mut tape = Tape::new(choices);
-    let mut run = Run::new(lab(limits, boots_fast), max)?;
+    let mut run = Run::new(lab, max)?;
     let told = |run: &Run, error: String| format!("{}\n{error}", run.last_words());
     while !tape.is_over() {
         run.step(&mut tape).map_err(|error| told(&run, error))?;
     }
     run.undrain().map_err(|error| told(&run, error))?;
     run.quiet(Run::jobs_are_done).map_err(|error| told(&run, error))?;
+    if run.outside.alone {
+        run.quiet(|run| run.is_full(limits)).map_err(|error| told(&run, error))?;
+    }
     run.delete().map_err(|error| told(&run, error))
 }
 
@@ -87,7 +94,19 @@ proptest! {
         boots_fast in any::<bool>(),
     ) {
         let limits = Limits { warm, min_idle, max: max.max(min_idle) };
-        if let Err(error) = check(limits, boots_fast, choices) {
+        if let Err(error) = check(lab(limits, boots_fast, scale_set()), limits, choices) {
+            prop_assert!(false, "{error}");
+        }
+    }
+
+    #[test]
+    fn after_any_chaos_a_pool_that_is_kept_full_is_full(
+        choices in prop::collection::vec(any::<u16>(), 1..1_200),
+        (warm, min_idle, max) in (0_u32..3, 1_u32..5, 1_u32..7),
+        boots_fast in any::<bool>(),
+    ) {
+        let limits = Limits { warm, min_idle, max: max.max(min_idle) };
+        if let Err(error) = check(lab(limits, boots_fast, DemandSource::Fixed), limits, choices) {
             prop_assert!(false, "{error}");
         }
     }
@@ -96,8 +115,10 @@ proptest! {
     fn no_outcome_makes_the_world_panic_or_break_its_rules(
         choices in prop::collection::vec(any::<u16>(), 1..800),
         boots_fast in any::<bool>(),
+        fixed in any::<bool>(),
     ) {
-        let mut lab = lab(Limits { warm: 1, min_idle: 1, max: 3 }, boots_fast);
+        let demand = if fixed { DemandSource::Fixed } else { scale_set() };
+        let mut lab = lab(Limits { warm: 1, min_idle: 1, max: 3 }, boots_fast, demand);
         let mut tape = Tape::new(choices);
         let mut told = Vec::new();
         while !tape.is_over() {

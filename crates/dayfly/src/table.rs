@@ -13,14 +13,22 @@ pub fn status(status: &Status) -> String {
         let phases: Vec<String> =
             pool.phases.iter().map(|(phase, count)| format!("{count} {phase}")).collect();
         let runners = if phases.is_empty() { "none".to_owned() } else { phases.join(", ") };
+        let fixed = pool.demand == "fixed";
+        let state = match (&pool.state, pool.session) {
+            (state, _) if fixed => format!("{state}, keeps {} idle", pool.min_idle),
+            (state, true) => state.clone(),
+            (state, false) => format!("{state}, no session"),
+        };
+        // Nobody tells of the jobs of a pool that is kept full, and it offers nothing to anybody.
+        let told = |count: String| if fixed { "-".to_owned() } else { count };
         pools.add_row([
             pool.name.clone(),
-            if pool.session { pool.state.clone() } else { format!("{}, no session", pool.state) },
+            state,
             runners,
             pool.desired.to_string(),
             pool.max.to_string(),
-            pool.jobs_waiting.to_string(),
-            pool.capacity.to_string(),
+            told(pool.jobs_waiting.to_string()),
+            told(pool.capacity.to_string()),
         ]);
     }
     let mut backends = table(&["BACKEND", "STATE"]);

@@ -5,8 +5,8 @@ use std::{future::Future, time::Duration};
 
 use dayfly_core::{
     effect::{
-        InstanceCall, InstanceOutcome, RegistrationCall, RegistrationOutcome, ScaleSetCall,
-        ScaleSetOutcome,
+        InstanceCall, InstanceOutcome, Membership, RegistrationCall, RegistrationOutcome,
+        ScaleSetCall, ScaleSetOutcome,
     },
     model::{Message, MessageId, PoolName, RunnerName, ScaleSetId},
     ports::{
@@ -98,8 +98,15 @@ pub(crate) async fn registration(
     call: &RegistrationCall,
 ) -> RegistrationOutcome {
     let result = match call {
-        RegistrationCall::Mint(set) => {
-            let mint = async { forge.mint(*set, runner).await };
+        RegistrationCall::Mint(membership) => {
+            let mint = async {
+                match membership {
+                    Membership::ScaleSet(set) => forge.mint(*set, runner).await,
+                    Membership::Alone { group, labels } => {
+                        forge.register(*group, labels, runner).await
+                    }
+                }
+            };
             ask(ending, CALL_MAX, format!("mint a registration for {runner}"), mint).await.map(
                 |minted| {
                     vault.keep(runner.clone(), minted.jit);

@@ -154,6 +154,9 @@ impl Controller {
         let began = Instant::now();
         let arrived = self.arrived.take().unwrap_or(began);
         let now = self.instruments.clock.now();
+        for (scope, forge) in &self.instruments.forges {
+            self.world.note_rate_limit(scope, forge.rate_limit());
+        }
         let Pass { effects, batch, events, next_due } =
             pass(&mut self.world, &self.spec, now, &mut *self.ids);
         self.withheld.effects.extend(effects);

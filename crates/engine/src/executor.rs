@@ -259,7 +259,7 @@ impl Executor {
 #[cfg(test)]
 mod tests {
     use dayfly_core::{
-        effect::{Flight, ScaleSetCall},
+        effect::{Flight, Membership, ScaleSetCall},
         model::{InstanceSpec, MessageId, RegistrationId, ScaleSetId},
         ports::JitConfig,
     };
@@ -325,7 +325,7 @@ mod tests {
         let effects = [
             instance(InstanceCall::Create(Arc::new(InstanceSpec::default()))),
             instance(InstanceCall::Destroy { force: false }),
-            registration(RegistrationCall::Mint(set)),
+            registration(RegistrationCall::Mint(Membership::ScaleSet(set))),
             Effect::ScaleSet {
                 pool: pool.clone(),
                 scope: scope.clone(),
@@ -368,7 +368,7 @@ mod tests {
             assert_eq!(executor.vault.take(&runner()).is_some(), kept, "{shown}");
         };
         check(registration(RegistrationCall::Remove(RegistrationId(1))), false);
-        check(registration(RegistrationCall::Mint(ScaleSetId(1))), false);
+        check(registration(RegistrationCall::Mint(Membership::ScaleSet(ScaleSetId(1)))), false);
         check(instance(InstanceCall::Destroy { force: true }), false);
         check(registration(RegistrationCall::Find), true);
         check(instance(InstanceCall::Inspect), true);

@@ -1,10 +1,11 @@
 //! Registrations as the Actions service keeps them: made, found by name, removed (protocol.md, 4.1). None of this costs
-//! the credential's REST quota.
+//! the credential's REST quota, but for making one outside any set, which only the public REST API does (4.2).
 
 use std::{sync::Arc, time::Duration};
 
 use dayfly_core::{
-    model::{RegistrationId, RunnerName, ScaleSetId},
+    effect::Membership,
+    model::{RegistrationId, RunnerGroupId, RunnerName, ScaleSetId},
     ports::{ForgeError, ForgeErrorKind, JitConfig, Minted, TransportError},
 };
 use http::{Method, StatusCode};
@@ -24,7 +25,7 @@ use crate::{
 const JIT_MAX: usize = 64 * 1024;
 
 /// The runner's own default for the folder of its jobs.
-const WORK_FOLDER: &str = "_work";
+pub(crate) const WORK_FOLDER: &str = "_work";
 
 /// The waits before a mint is settled and tried again after a lost answer or 5xx.
 const WAITS: [Duration; 2] = [Duration::from_millis(500), Duration::from_millis(1_500)];
@@ -60,7 +61,7 @@ struct Agent {
 }
 
 /// What came of one attempt to mint; an error beside it says that nothing was made.
-enum Attempt {
+pub(crate) enum Attempt {
     Minted(Minted),
     /// The name is, or may be, registered without us having its configuration.
     InDoubt(ForgeError),
@@ -72,8 +73,37 @@ impl Shared {
         set: ScaleSetId,
         runner: &RunnerName,
     ) -> Result<Minted, ForgeError> {
-        let operation = Operation::Mint(runner, set);
-        let mut doubt = match self.generate(&operation, set, runner).await? {
+        self.make(&Operation::Mint(runner, set), &Membership::ScaleSet(set), runner).await
+    }
+
+    pub async fn register_alone(
+        self: &Arc<Self>,
+        group: RunnerGroupId,
+        labels: &[String],
+        runner: &RunnerName,
+    ) -> Result<Minted, ForgeError> {
+        let alone = Membership::Alone { group, labels: labels.into() };
+        self.make(&Operation::Register(runner, group), &alone, runner).await
+    }
+
+    async fn make(
+        self: &Arc<Self>,
+        operation: &Operation<'_>,
+        membership: &Membership,
+        runner: &RunnerName,
+    ) -> Result<Minted, ForgeError> {
+        let generate = async || match membership {
+            Membership::ScaleSet(set) => self.generate(operation, *set, runner).await,
+            Membership::Alone { group, labels } => {
+                self.generate_alone(operation, *group, labels, runner).await
+            }
+        };
+        // The service shows 0 for the set of a runner that is in none.
+        let set = match membership {
+            Membership::ScaleSet(set) => *set,
+            Membership::Alone { .. } => ScaleSetId(0),
+        };
+        let mut doubt = match generate().await? {
             Attempt::Minted(minted) => return Ok(minted),
             Attempt::InDoubt(doubt) => doubt,
         };
@@ -83,8 +113,8 @@ impl Shared {
             }
             // Cut between GitHub's making the registration and our reading the answer: nobody has its configuration,
             // so what may be there is removed and made anew.
-            self.clear_name(&operation, set, runner).await.map_err(in_doubt)?;
-            doubt = match self.generate(&operation, set, runner).await.map_err(in_doubt)? {
+            self.clear_name(operation, set, runner).await.map_err(in_doubt)?;
+            doubt = match generate().await.map_err(in_doubt)? {
                 Attempt::Minted(minted) => return Ok(minted),
                 Attempt::InDoubt(doubt) => doubt,
             };
@@ -126,19 +156,7 @@ impl Shared {
         Ok(
             match read::<MintedWire>(operation, &response, "no registration with its configuration")
             {
-                Ok(wire) if !wire.jit.is_empty() && wire.jit.len() <= JIT_MAX => {
-                    Attempt::Minted(Minted {
-                        id: RegistrationId(wire.runner.id),
-                        jit: JitConfig::new(wire.jit),
-                    })
-                }
-                Ok(wire) => {
-                    let what = format!(
-                        "a configuration of {} bytes, where 1 to {JIT_MAX} are sound",
-                        wire.jit.len()
-                    );
-                    Attempt::InDoubt(unreadable(operation, Surface::Service, &what))
-                }
+                Ok(wire) => sound(operation, Surface::Service, wire.runner.id, wire.jit),
                 Err(odd) => Attempt::InDoubt(odd),
             },
         )
@@ -161,8 +179,9 @@ impl Shared {
         };
         if agent.runner_scale_set_id != set.0 {
             let detail = format!(
-                "a runner of that name exists already, with id {} and not in this scale set; remove it if it is yours",
-                agent.id
+                "a runner of that name exists already, with id {} and {}; remove it if it is yours",
+                agent.id,
+                if set.0 == 0 { "in a scale set" } else { "not in this scale set" }
             );
             return Err(error(operation, ForgeErrorKind::Conflict, &detail));
         }
@@ -200,6 +219,16 @@ impl Shared {
             Err(refusal) => Err(refusal),
         }
     }
+}
+
+/// A registration whose configuration has a size that can be true.
+pub(crate) fn sound(operation: &Operation<'_>, surface: Surface, id: i64, jit: String) -> Attempt {
+    if jit.is_empty() || jit.len() > JIT_MAX {
+        let what =
+            format!("a configuration of {} bytes, where 1 to {JIT_MAX} are sound", jit.len());
+        return Attempt::InDoubt(unreadable(operation, surface, &what));
+    }
+    Attempt::Minted(Minted { id: RegistrationId(id), jit: JitConfig::new(jit) })
 }
 
 /// A refusal after an attempt that may have been carried out. Kinds that say "nothing was made" would then be untrue: the

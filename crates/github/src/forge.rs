@@ -99,6 +99,15 @@ impl Forge for GitHub {
         Box::pin(self.shared.mint(set, runner))
     }
 
+    fn register<'a>(
+        &'a self,
+        group: RunnerGroupId,
+        labels: &'a [String],
+        runner: &'a RunnerName,
+    ) -> BoxFuture<'a, Result<Minted, ForgeError>> {
+        Box::pin(self.shared.register_alone(group, labels, runner))
+    }
+
     fn find_runner<'a>(
         &'a self,
         runner: &'a RunnerName,

@@ -10,6 +10,7 @@
 mod address;
 mod admin;
 mod agents;
+mod alone;
 mod app;
 mod authorization;
 mod check;

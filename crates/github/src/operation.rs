@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use dayfly_core::model::{MessageId, RegistrationId, RunnerName, ScaleSetId, SessionId};
+use dayfly_core::model::{
+    MessageId, RegistrationId, RunnerGroupId, RunnerName, ScaleSetId, SessionId,
+};
 
 /// One thing asked of GitHub.
 #[derive(Debug, Clone, Copy)]
@@ -39,6 +41,7 @@ pub(crate) enum Operation<'a> {
     Acknowledge(ScaleSetId, MessageId),
     Acquire(ScaleSetId, usize),
     Mint(&'a RunnerName, ScaleSetId),
+    Register(&'a RunnerName, RunnerGroupId),
     FindRunner(&'a RunnerName),
     RemoveRunner(RegistrationId),
     ListRunners {
@@ -79,6 +82,7 @@ impl fmt::Display for Operation<'_> {
             Self::Mint(runner, set) => {
                 write!(f, "mint a registration for {runner} in scale set {set}")
             }
+            Self::Register(runner, group) => write!(f, "register {runner} in runner group {group}"),
             Self::FindRunner(runner) => write!(f, "look up runner {runner}"),
             Self::RemoveRunner(id) => write!(f, "remove registration {id}"),
             Self::FindJobs { repository, run } => write!(f, "read run {run} of {repository}"),

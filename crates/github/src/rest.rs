@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use dayfly_core::{
     planted::{Bug, planted},
-    ports::{ForgeError, ForgeErrorKind},
+    ports::{ForgeError, ForgeErrorKind, TransportError},
 };
 use http::{Method, Request, Response, StatusCode, header};
 use jiff::SignedDuration;
@@ -20,6 +20,7 @@ use crate::{
     operation::Operation,
     redirect,
     refusal::{Judge, Surface, error, unanswered, within},
+    wire::Manner,
 };
 
 /// The version of the REST API that this client was written for (protocol.md, 5).
@@ -65,14 +66,8 @@ impl Shared {
                 Bytes::new(),
             );
             let response = call.await?;
-            let is_app = matches!(self.signer, Signer::App(_));
-            if is_app && response.status() == StatusCode::UNAUTHORIZED && !renewed {
+            if self.may_renew(&authorization, &response) && !renewed {
                 renewed = true;
-                if let Some(held) =
-                    self.installation.held().filter(|held| held.authorization == authorization)
-                {
-                    self.installation.discard(&held);
-                }
                 authorization = self.bearer(operation).await?;
                 continue;
             }
@@ -84,6 +79,40 @@ impl Shared {
                 _ => return Ok((authorization, response)),
             }
         }
+    }
+
+    /// One REST call below the scope that must not be carried out twice: an answer that is lost is the caller's to judge, as
+    /// any other. An installation token that is refused, which makes nothing, is renewed once.
+    pub async fn rest_once(
+        self: &Arc<Self>,
+        operation: &Operation<'_>,
+        url: &Url,
+        body: Bytes,
+    ) -> Result<(Authorization, Result<Response<Bytes>, TransportError>), ForgeError> {
+        let mut authorization = self.bearer(operation).await?;
+        let send = async |authorization: &Authorization| {
+            let (bucket, method) = (Bucket::Core, Method::POST);
+            let body = body.clone();
+            self.rest_send(operation, bucket, authorization, method, url, body, Manner::Once).await
+        };
+        let mut answer = send(&authorization).await?;
+        if answer.as_ref().is_ok_and(|response| self.may_renew(&authorization, response)) {
+            authorization = self.bearer(operation).await?;
+            answer = send(&authorization).await?;
+        }
+        Ok((authorization, answer))
+    }
+
+    /// Whether an answer refuses an installation token, of which another one is to be had. It is used no more.
+    fn may_renew(&self, refused: &Authorization, response: &Response<Bytes>) -> bool {
+        let is_app = matches!(self.signer, Signer::App(_));
+        if !is_app || response.status() != StatusCode::UNAUTHORIZED {
+            return false;
+        }
+        if let Some(held) = self.installation.held().filter(|held| held.authorization == *refused) {
+            self.installation.discard(&held);
+        }
+        true
     }
 
     /// The user's own token, or the App's installation's.
@@ -106,7 +135,8 @@ impl Shared {
         }
     }
 
-    /// One REST call with a given token: sent, noted, not judged. Refused here while GitHub asks to be left alone.
+    /// One REST call with a given token: sent, noted, not judged. Refused here while GitHub asks to be left alone. It may be
+    /// carried out twice, as all reads may, and tokens that simply expire.
     pub async fn rest_with(
         &self,
         operation: &Operation<'_>,
@@ -116,6 +146,22 @@ impl Shared {
         url: &Url,
         body: Bytes,
     ) -> Result<Response<Bytes>, ForgeError> {
+        self.rest_send(operation, bucket, authorization, method, url, body, Manner::Safe)
+            .await?
+            .map_err(|cause| unanswered(operation, authorization.token(), &cause))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one request")]
+    async fn rest_send(
+        &self,
+        operation: &Operation<'_>,
+        bucket: Bucket,
+        authorization: &Authorization,
+        method: Method,
+        url: &Url,
+        body: Bytes,
+        manner: Manner,
+    ) -> Result<Result<Response<Bytes>, TransportError>, ForgeError> {
         if let Some(until) = self.wire.limits().refused_until(bucket, self.wire.now()) {
             let detail = format!(
                 "GitHub's rate limit of this credential is used up; not asked again before {until}"
@@ -139,12 +185,11 @@ impl Shared {
             .map_err(|cause| {
                 error(operation, ForgeErrorKind::Refused, &format!("no valid request: {cause}"))
             })?;
-        // Everything that this client asks of the REST API may be asked twice: reads, and tokens that simply expire.
-        let response = self.wire.send_counted(request, bucket).await;
-        let response =
-            response.map_err(|cause| unanswered(operation, authorization.token(), &cause))?;
-        self.wire.note(bucket, response.headers());
-        Ok(response)
+        let answer = self.wire.send_counted(request, bucket, manner).await;
+        if let Ok(response) = &answer {
+            self.wire.note(bucket, response.headers());
+        }
+        Ok(answer)
     }
 
     /// The error of a REST answer that is no success; a rate limit is remembered, and keeps the next calls here.

@@ -93,9 +93,10 @@ impl Wire {
         &self,
         request: Request<Bytes>,
         bucket: Bucket,
+        manner: Manner,
     ) -> Result<Response<Bytes>, TransportError> {
         let limited = || self.limits().refused_until(bucket, self.now()).is_some();
-        self.repeat(request, Manner::Safe, limited).await
+        self.repeat(request, manner, limited).await
     }
 
     async fn repeat(

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc};
 
 use dayfly_core::{
     model::{
-        BackendName, Deadlines, InstanceSpec, Limits, PoolName, PoolSpec, ScopeKind, ScopeName,
-        ScopeSpec, Spec, later,
+        BackendName, Deadlines, DemandSource, InstanceSpec, Limits, PoolName, PoolSpec,
+        ScaleSetSpec, ScopeKind, ScopeName, ScopeSpec, Spec, later,
     },
     ports::{Backend, Clock, Forge, Store},
 };
@@ -49,20 +49,26 @@ pub(crate) fn spec(scenario: &Scenario) -> Result<Spec, String> {
         ScopeSpec { url: ADDRESS.to_owned(), kind: ScopeKind::Organization("acme".to_owned()) };
     let instance =
         Arc::new(InstanceSpec { image: "simulated".to_owned(), ..InstanceSpec::default() });
-    let mark: Arc<str> = instance.mark().into();
     let mut pools = BTreeMap::new();
     for (index, plan) in scenario.pools.iter().enumerate() {
         let name = pool_name(index)?;
+        // Jobs ask for the pool's name: a scale set has it as a label by itself.
+        let (demand, labels) = if plan.fixed {
+            (DemandSource::Fixed, vec![name.to_string()])
+        } else {
+            let set = ScaleSetSpec { name: name.to_string(), adopt: false };
+            (DemandSource::ScaleSet(set), Vec::new())
+        };
+        let group = "Default".to_owned();
         let of = PoolSpec {
             name: name.clone(),
             scope: scope.clone(),
-            labels: Vec::new(),
-            group: "Default".to_owned(),
-            scale_set: name.to_string(),
-            adopt: false,
             backend: backend_name(plan.engine)?,
+            mark: demand.mark(&instance, &scope, &group, &labels).into(),
             instance: Arc::clone(&instance),
-            mark: Arc::clone(&mark),
+            demand,
+            labels,
+            group,
             priority: 0,
             limits: Limits { warm: plan.warm, min_idle: plan.min_idle, max: plan.max },
             schedules: Vec::new(),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dayfly_core::{
     model::{JobId, JobState, PoolName, later},
-    plan::Census,
+    plan::{Census, target_of},
     report::{Condition, ConditionKind, pool_conditions},
     world::Pool,
 };
@@ -40,6 +40,7 @@ pub(crate) fn look(view: &View<'_>, before: &Waits) -> Look {
     let mut found = Look { unexplained: None, unfounded: None, waits: Waits::default() };
     for pool in view.world.pools() {
         let known = before.0.get(&pool.state.name);
+        found.unexplained = found.unexplained.or_else(|| missing(view, pool));
         if pool.waiting.is_empty() && known.is_none() {
             continue;
         }
@@ -70,16 +71,38 @@ pub(crate) fn look(view: &View<'_>, before: &Waits) -> Look {
     found
 }
 
+/// A pool that is kept full and is not, and nothing that should not be over is named.
+fn missing(view: &View<'_>, pool: &Pool) -> Option<String> {
+    let of = view.spec.pools.get(&pool.state.name).filter(|of| of.scale_set().is_none())?;
+    let census = Census::of(pool);
+    let target = target_of(view.world, view.spec, pool, of, &census, view.now);
+    let shown = census.busy as usize + census.idle.len();
+    let missing = (target.desired as usize).checked_sub(shown).filter(|missing| *missing > 0)?;
+    let conditions = pool_conditions(view.world, view.spec, pool, view.now);
+    let name = &pool.state.name;
+    if conditions.is_empty() {
+        return Some(format!("{missing} runners are missing in pool {name}, and nothing is named"));
+    }
+    overdue(view, &conditions).map(|condition| {
+        format!("{missing} runners of pool {name} wait for what should be over: {condition}")
+    })
+}
+
+fn overdue<'a>(view: &View<'_>, conditions: &'a [Condition]) -> Option<&'a Condition> {
+    let is_over = |until| later(until, GRACE) < view.now;
+    conditions
+        .iter()
+        .find(|condition| condition.until.is_some_and(is_over))
+        .filter(|_| view.store_error.is_none())
+}
+
 fn unexplained(view: &View<'_>, pool: &Pool, conditions: &[Condition]) -> Option<String> {
     let name = &pool.state.name;
     let waiting = pool.waiting.len();
     if conditions.is_empty() {
         return Some(format!("{waiting} jobs of pool {name} wait, and nothing is named"));
     }
-    let overdue = conditions
-        .iter()
-        .find(|condition| condition.until.is_some_and(|until| later(until, GRACE) < view.now));
-    overdue.filter(|_| view.store_error.is_none()).map(|condition| {
+    overdue(view, conditions).map(|condition| {
         format!("{waiting} jobs of pool {name} wait for what should be over: {condition}")
     })
 }

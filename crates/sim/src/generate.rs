@@ -20,6 +20,9 @@ pub fn generate(seed: u64, jobs: usize, dials: &Dials) -> Scenario {
     let rng = &mut rng;
     let mut engines: Vec<_> = (0..rng.usize(1..=2)).map(|_| engine(rng)).collect();
     let pools: Vec<_> = (0..rng.usize(1..=3)).map(|_| pool(rng, engines.len(), jobs)).collect();
+    // Drawn by themselves, so that what else a seed holds does not hang on them.
+    let kept = &mut Rng::with_seed(seed.wrapping_mul(0xD134_2543_DE82_EF95) ^ 0x006b_6570_7400);
+    let pools: Vec<_> = pools.into_iter().map(|pool| maybe_kept_full(kept, pool)).collect();
     // An engine has room for what its pools keep idle, and for a few jobs beside.
     for pool in &pools {
         engines[pool.engine].room += pool.min_idle + pool.warm + 2;
@@ -35,7 +38,28 @@ pub fn generate(seed: u64, jobs: usize, dials: &Dials) -> Scenario {
         pools,
         engines,
     };
-    Scenario { items: items(rng, &scenario, jobs, dials), ..scenario }
+    let mut items = items(rng, &scenario, jobs, dials);
+    if scenario.pools.iter().any(|pool| pool.fixed) {
+        for item in &mut items {
+            if let What::Github { route, .. } = &mut item.what
+                && route == "sets.jitconfig"
+                && kept.bool()
+            {
+                "runners.jitconfig".clone_into(route);
+            }
+        }
+    }
+    Scenario { items, ..scenario }
+}
+
+/// One pool in four is kept full: as often with a fixed total as with room for more.
+fn maybe_kept_full(rng: &mut Rng, pool: PoolPlan) -> PoolPlan {
+    if rng.u8(..4) != 0 {
+        return pool;
+    }
+    let min_idle = rng.u32(1..=5).min(pool.max);
+    let max = if rng.bool() { min_idle } else { pool.max };
+    PoolPlan { min_idle, max, fixed: true, ..pool }
 }
 
 fn pick<T: Copy>(rng: &mut Rng, from: &[T]) -> T {
@@ -64,6 +88,7 @@ fn pool(rng: &mut Rng, engines: usize, jobs: usize) -> PoolPlan {
         max,
         min_idle: if rng.u8(..3) == 0 { rng.u32(1..=2) } else { 0 },
         warm: if rng.u8(..2) == 0 { rng.u32(1..=3) } else { 0 },
+        fixed: false,
     }
 }
 

@@ -37,6 +37,8 @@ pub struct PoolPlan {
     pub min_idle: u32,
     /// Instances kept booted.
     pub warm: u32,
+    /// Kept full: its runners register by themselves, and no messages come.
+    pub fixed: bool,
 }
 
 /// An engine.

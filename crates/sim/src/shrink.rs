@@ -93,7 +93,7 @@ impl Shrinker {
             candidate.pools[at].warm = 0;
             self.tries(candidate);
             let mut candidate = self.best.clone();
-            candidate.pools[at].min_idle = 0;
+            candidate.pools[at].min_idle = u32::from(candidate.pools[at].fixed);
             self.tries(candidate);
         }
         let hour = Duration::from_secs(3_600);

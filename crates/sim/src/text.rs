@@ -8,6 +8,7 @@
 //! github assigns jit 3600s admin 3600s queue 3000s
 //! engine boot 8s creates 4 room 20 fast
 //! pool engine 0 max 4 min-idle 0 warm 1
+//! pool engine 0 max 5 min-idle 5 warm 0 fixed
 //! at 0s jobs p0 3 taking 30s
 //! at 12.5s crash after 17 down 30s jump 0
 //! ```
@@ -61,8 +62,9 @@ impl Display for Scenario {
             let fast = if *fast { "fast" } else { "slow" };
             writeln!(f, "engine boot {} creates {creates} room {room} {fast}", Seconds(*boot))?;
         }
-        for PoolPlan { engine, max, min_idle, warm } in &self.pools {
-            writeln!(f, "pool engine {engine} max {max} min-idle {min_idle} warm {warm}")?;
+        for PoolPlan { engine, max, min_idle, warm, fixed } in &self.pools {
+            let fixed = if *fixed { " fixed" } else { "" };
+            writeln!(f, "pool engine {engine} max {max} min-idle {min_idle} warm {warm}{fixed}")?;
         }
         for item in &self.items {
             writeln!(f, "at {} {}", Seconds(item.at), item.what)?;
@@ -260,7 +262,18 @@ impl Scenario {
                     fast: *speed == "fast",
                 });
             }
-            ["pool", "engine", engine, "max", max, "min-idle", min_idle, "warm", warm] => {
+            [
+                "pool",
+                "engine",
+                engine,
+                "max",
+                max,
+                "min-idle",
+                min_idle,
+                "warm",
+                warm,
+                rest @ ..,
+            ] if matches!(rest, [] | ["fixed"]) => {
                 let engine = engine.parse().ok()?;
                 self.engines.get::<usize>(engine)?;
                 self.pools.push(PoolPlan {
@@ -268,6 +281,7 @@ impl Scenario {
                     max: max.parse().ok()?,
                     min_idle: min_idle.parse().ok()?,
                     warm: warm.parse().ok()?,
+                    fixed: !rest.is_empty(),
                 });
             }
             ["at", at, what @ ..] => {

@@ -72,14 +72,16 @@ pub struct InstanceSpec {
 
 impl InstanceSpec {
     /// A short mark of everything in here: two specs with the same mark make equal instances.
-    ///
-    /// FNV-1a over the serialised form: stable across versions of Rust, which `std`'s hasher is not.
     #[must_use]
     pub fn mark(&self) -> String {
-        let text = serde_json::to_string(self).unwrap_or_default();
-        let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        });
-        format!("{hash:016x}")
+        short_mark(&serde_json::to_string(self).unwrap_or_default())
     }
+}
+
+/// FNV-1a over a text: stable across versions of Rust, which `std`'s hasher is not.
+pub(super) fn short_mark(text: &str) -> String {
+    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    format!("{hash:016x}")
 }

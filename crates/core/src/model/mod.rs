@@ -27,5 +27,7 @@ pub use registration::{Proof, Registration};
 pub use runner::{Attempt, InvalidTransition, Phase, Retiring, Runner};
 pub use scale_set::{Message, PoolState, ScaleSetTrack, SessionTrack, Statistics};
 pub use sign::Sign;
-pub use spec::{Deadlines, Limits, PoolSpec, Schedule, ScopeKind, ScopeSpec, Spec};
+pub use spec::{
+    Deadlines, DemandSource, Limits, PoolSpec, ScaleSetSpec, Schedule, ScopeKind, ScopeSpec, Spec,
+};
 pub use trouble::{FAILURES_TO_PAUSE, Trouble, TroubleKey, later};

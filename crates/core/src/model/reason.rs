@@ -33,6 +33,10 @@ pub enum Reason {
     },
     /// GitHub removed the idle registration, or the runner ended after it idled at least two minutes (F10).
     IdleRemoved,
+    /// The pool keeps fewer idle runners by now.
+    TooMany,
+    /// GitHub did not see it for a while, though its process lives.
+    WentOffline,
     /// Nothing waits for it any more.
     Surplus,
     /// It idled longer than `idle`.
@@ -90,6 +94,8 @@ impl fmt::Display for Reason {
             Self::StartTimeout => f.write_str("the runner did not come online in time"),
             Self::EndedWithoutJob { exit } => write!(f, "the runner ended without a job: {exit}"),
             Self::IdleRemoved => f.write_str("the idle runner was removed by GitHub"),
+            Self::TooMany => f.write_str("the pool keeps fewer idle runners by now"),
+            Self::WentOffline => f.write_str("GitHub has not seen it for ten minutes"),
             Self::Surplus => f.write_str("no job waits for it any more"),
             Self::IdleTimeout => f.write_str("it idled too long"),
             Self::Drained => f.write_str("the pool is drained"),

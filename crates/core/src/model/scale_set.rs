@@ -150,6 +150,9 @@ pub struct PoolState {
     pub drained: Option<Timestamp>,
     /// Being deleted by a user, since when.
     pub deleting: Option<Timestamp>,
+    /// The scope in which its runners register by themselves; `None` where they register in its scale set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registers_in: Option<ScopeName>,
 }
 
 impl PoolState {
@@ -167,6 +170,7 @@ impl PoolState {
             statistics: None,
             drained: None,
             deleting: None,
+            registers_in: None,
         }
     }
 

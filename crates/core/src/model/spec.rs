@@ -1,11 +1,14 @@
 //! What the user wants: the configuration, checked, without its secrets.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
-use super::{BackendName, InstanceSpec, PoolName, ScopeName};
+use super::{BackendName, InstanceSpec, PoolName, ScopeName, image::short_mark};
 
 /// What the user wants of the whole controller.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -53,16 +56,13 @@ pub struct PoolSpec {
     pub labels: Vec<String>,
     /// The runner group's name.
     pub group: String,
-    /// The scale set's name at GitHub.
-    pub scale_set: String,
-    /// Whether a scale set of that name that this store did not make may be taken over, if it has no session and no
-    /// runners.
-    pub adopt: bool,
+    /// Where the pool learns how many runners it should have.
+    pub demand: DemandSource,
     /// The backend that makes the pool's instances.
     pub backend: BackendName,
     /// What each instance is made from.
     pub instance: Arc<InstanceSpec>,
-    /// [`InstanceSpec::mark`] of `instance`, made once.
+    /// [`DemandSource::mark`], made once: runners with another one are replaced once they are free.
     pub mark: Arc<str>,
     /// Pools with a higher priority are served first where they share a limit.
     pub priority: i32,
@@ -74,15 +74,67 @@ pub struct PoolSpec {
     pub deadlines: Deadlines,
 }
 
+/// Where a pool learns how many runners it should have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DemandSource {
+    /// A scale set of its own, whose messages tell of jobs.
+    ScaleSet(ScaleSetSpec),
+    /// Nowhere: it keeps `min_idle` idle runners beside the busy ones, up to `max`. Its runners register by themselves, and
+    /// GitHub gives each of them any job that asks for labels of theirs.
+    Fixed,
+}
+
+/// A pool's scale set, as the user wants it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScaleSetSpec {
+    /// Its name at GitHub.
+    pub name: String,
+    /// Whether a set of that name that this store did not make may be taken over, if it has no session and no runners.
+    pub adopt: bool,
+}
+
+impl DemandSource {
+    /// A short mark of what a runner can't change in its life: its instance, and where it registers by itself what it registers
+    /// with. A scale set's labels are the set's, and change with it.
+    #[must_use]
+    pub fn mark(
+        &self,
+        instance: &InstanceSpec,
+        scope: &ScopeName,
+        group: &str,
+        labels: &[String],
+    ) -> String {
+        match self {
+            Self::ScaleSet(_) => instance.mark(),
+            Self::Fixed => {
+                // GitHub compares labels and groups without case, and labels without order.
+                let labels: BTreeSet<String> =
+                    labels.iter().map(|label| label.to_lowercase()).collect();
+                let group = group.to_lowercase();
+                short_mark(&format!("{} {scope} {group:?} {labels:?}", instance.mark()))
+            }
+        }
+    }
+}
+
 impl PoolSpec {
-    /// The labels of the pool's scale set: the pool's own, `self-hosted` and the set's name, once each, compared
-    /// without case.
+    /// The pool's scale set, where it has one.
+    #[must_use]
+    pub fn scale_set(&self) -> Option<&ScaleSetSpec> {
+        match &self.demand {
+            DemandSource::ScaleSet(set) => Some(set),
+            DemandSource::Fixed => None,
+        }
+    }
+
+    /// The labels of the pool's runners: the pool's own, `self-hosted` and the scale set's name where there is one, once
+    /// each, compared without case.
     #[must_use]
     pub fn all_labels(&self) -> Vec<String> {
         let mut labels: Vec<String> = Vec::new();
-        for label in [self.scale_set.as_str(), "self-hosted"]
-            .into_iter()
-            .chain(self.labels.iter().map(String::as_str))
+        let set = self.scale_set().map(|set| set.name.as_str());
+        for label in
+            set.into_iter().chain(["self-hosted"]).chain(self.labels.iter().map(String::as_str))
         {
             if !labels.iter().any(|known| known.eq_ignore_ascii_case(label)) {
                 labels.push(label.to_owned());

@@ -21,6 +21,10 @@ pub fn advertised_capacity(
     census: &Census<'_>,
     now: Timestamp,
 ) -> u32 {
+    // Nobody asks a pool without a scale set.
+    if of.scale_set().is_none() {
+        return 0;
+    }
     if planted(Bug::CapacityAlwaysMax) {
         return limits.max;
     }

@@ -12,6 +12,10 @@ use crate::{
 /// Engines and GitHub's registrations are listed this often though nothing happens.
 pub(super) const EVERY: SignedDuration = SignedDuration::from_mins(5);
 
+/// Where runners register by themselves no message tells which of them have jobs: their scope is listed this often for each page
+/// of its list, so that it costs at most 60 requests an hour.
+const EVERY_FOR_FIXED: SignedDuration = SignedDuration::from_mins(1);
+
 /// How long ended registrations gather before one list proves them all gone.
 pub(super) const GATHER: SignedDuration = SignedDuration::from_secs(10);
 
@@ -59,12 +63,22 @@ pub(super) fn next_due(world: &World, now: Timestamp) -> Option<Timestamp> {
             return None;
         }
         let periodic = has_set(world, name)
-            .then(|| view.listed_at.map_or(now, |listed_at| later(listed_at, EVERY)));
+            .then(|| view.listed_at.map_or(now, |at| later(at, every(world, name))));
         let due = super::earlier(duty_at(world, name, view.listed_at), periodic)?;
         let due = view.attempt.as_ref().map_or(due, |attempt| attempt.next_at.max(due));
         Some(super::pool::credential_until(world, name).map_or(due, |until| until.max(due)))
     });
     backends.chain(scopes).min()
+}
+
+/// How often a scope's registrations are listed though nothing happens.
+fn every(world: &World, scope: &ScopeName) -> SignedDuration {
+    let alone = of_scope(world, scope).any(|pool| pool.state.registers_in.is_some());
+    if !alone {
+        return EVERY;
+    }
+    let pages = world.scope(scope).map_or(1, |view| view.size / PAGE + 1);
+    EVERY_FOR_FIXED.saturating_mul(i32::try_from(pages).unwrap_or(i32::MAX)).min(EVERY)
 }
 
 /// The oldest registration to be proved gone by its absence, and how many there are.
@@ -97,7 +111,7 @@ fn registrations_due(world: &World, scope: &ScopeName, now: Timestamp) -> bool {
     let Some(listed_at) = view.listed_at else {
         return true;
     };
-    if later(listed_at, EVERY) <= now {
+    if later(listed_at, every(world, scope)) <= now {
         return true;
     }
     duty_at(world, scope, Some(listed_at)).is_some_and(|at| at <= now)

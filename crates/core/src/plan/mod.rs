@@ -6,6 +6,7 @@
 mod capacity;
 mod census;
 mod demand;
+mod fixed;
 mod lists;
 mod overdue;
 mod pool;
@@ -23,7 +24,7 @@ pub use schedule::{InvalidSchedule, check_schedule, limits_at};
 
 use crate::{
     effect::Effect,
-    model::{Event, PoolName, Spec},
+    model::{Event, PoolName, ScopeName, Spec},
     ports::{Batch, Ids},
     world::{Action, World},
 };
@@ -67,6 +68,17 @@ pub fn pass(world: &mut World, spec: &Spec, now: Timestamp, ids: &mut dyn Ids) -
         events: world.take_events(),
         next_due: world.next_due(now),
     }
+}
+
+/// How many more registrations the credential of a pool of runners that register by themselves can make before its hour ends,
+/// and when that is; `None` where GitHub sets no limit, or told none yet.
+#[must_use]
+pub fn registrations_left(
+    world: &World,
+    scope: &ScopeName,
+    now: Timestamp,
+) -> Option<(u32, Timestamp)> {
+    fixed::registrations_left(world, scope, now)
 }
 
 /// When a list of a backend or a scope is due though nothing happens.

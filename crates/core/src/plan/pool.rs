@@ -7,11 +7,11 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     census::{Census, passed},
     demand::{Demand, demand},
-    earlier, overdue, runner, scale_set,
+    earlier, fixed, overdue, runner, scale_set,
     schedule::limits_at,
 };
 use crate::{
-    effect::Flight,
+    effect::{Flight, Membership},
     model::{
         BackendName, FAILURES_TO_PAUSE, Instance, Limits, PoolName, PoolSpec, Reason, RunnerName,
         ScaleSetTrack, ScopeName, Spec, TroubleKey, later,
@@ -155,8 +155,8 @@ pub(super) fn plan(
         let reason =
             if pool.state.deleting.is_some() { Reason::PoolRemoved } else { Reason::Drained };
         retire_all(&census, &reason, actions);
-    } else if open && pool.heard_at.is_some() {
-        // Before GitHub was heard in this life, the counts are those of another day.
+    } else if open && (pool.heard_at.is_some() || fixed::is_set_up(pool, of)) {
+        // Before GitHub was heard in this life, a scale set's counts are those of another day.
         due = earlier(due, give_up(of, &census, target, now, actions));
         due = earlier(due, mint(world, of, pool, &census, target, now, &mut steps));
         due = earlier(due, spawn(world, of, &census, target, now, ids, &mut steps));
@@ -164,10 +164,23 @@ pub(super) fn plan(
     actions.append(&mut steps);
     let set = if pool.state.deleting.is_some() {
         scale_set::plan_leaving(world, spec, pool, now, actions)
+    } else if let Some(set) = of.scale_set() {
+        scale_set::plan(world, spec, pool, of, set, &census, target.limits, demand, now, actions)
     } else {
-        scale_set::plan(world, spec, pool, of, &census, target.limits, demand, now, actions)
+        fixed::plan(world, spec, pool, of, &census, now, actions)
     };
     earlier(due, set)
+}
+
+/// As what the pool's next runner registers, and through which scope; `None` while that is not known.
+pub(super) fn membership(pool: &Pool, of: Option<&PoolSpec>) -> Option<(ScopeName, Membership)> {
+    match (&pool.state.scale_set, of) {
+        (_, Some(of)) if of.scale_set().is_none() => fixed::membership(pool, of),
+        (ScaleSetTrack::Present { id, scope, .. }, _) => {
+            Some((scope.clone(), Membership::ScaleSet(*id)))
+        }
+        _ => None,
+    }
 }
 
 /// Registrations for the jobs: warm instances first, then those on their way where the boot is short.
@@ -180,15 +193,13 @@ fn mint(
     now: Timestamp,
     actions: &mut Vec<Action>,
 ) -> Option<Timestamp> {
-    let ScaleSetTrack::Present { id: set, scope, .. } = &pool.state.scale_set else {
-        return None;
-    };
+    let (scope, membership) = membership(pool, Some(of))?;
     let need = target.desired.saturating_sub(census.serving) as usize;
     if need == 0 {
         return None;
     }
-    if credential_waits(world, scope, now) {
-        return credential_until(world, scope);
+    if credential_waits(world, &scope, now) {
+        return credential_until(world, &scope);
     }
     let fast = world.backend(&of.backend).is_some_and(|backend| backend.capabilities.boots_fast);
     let coming = census
@@ -204,7 +215,7 @@ fn mint(
             actions.push(Action::Mint {
                 runner: row.name.clone(),
                 scope: scope.clone(),
-                set: *set,
+                membership: membership.clone(),
             });
         }
     }
@@ -235,6 +246,13 @@ fn spawn(
         // The list that ends this is planned, and its outcome wakes the pool.
         return None;
     }
+    let until = if of.scale_set().is_none() {
+        let (left, again) = fixed::creations_left(world, of, now);
+        count = count.min(left);
+        earlier(until, again)
+    } else {
+        until
+    };
     if let Some(trouble) = world.trouble(&creation_key(of)) {
         if trouble.next_attempt_at > now {
             return Some(trouble.next_attempt_at);
@@ -281,21 +299,26 @@ fn give_up(
 ) -> Option<Timestamp> {
     let free = census.warm.len() + census.coming.len();
     let keep = (target.desired.saturating_sub(census.serving) + target.warm) as usize;
-    let surplus = free.saturating_sub(keep);
-    for row in census.coming.iter().rev().chain(&census.warm).take(surplus) {
+    let extra = free.saturating_sub(keep);
+    for row in census.coming.iter().rev().chain(&census.warm).take(extra) {
         actions.push(Action::Retire { runner: row.name.clone(), reason: Reason::Surplus });
     }
     let min_idle = if planted(Bug::MinIdleTimesOut) { target.limits.min_idle } else { 0 };
     let mut over = (census.serving + min_idle).saturating_sub(target.desired) as usize;
+    let fixed = of.scale_set().is_none();
+    let surplus = if fixed { Reason::TooMany } else { Reason::Surplus };
     for row in census.unready.iter().take(over) {
-        actions.push(Action::Retire { runner: row.name.clone(), reason: Reason::Surplus });
+        actions.push(Action::Retire { runner: row.name.clone(), reason: surplus.clone() });
     }
     over = over.saturating_sub(census.unready.len());
     let mut due = None;
+    let reason = if fixed { surplus } else { Reason::IdleTimeout };
     for row in census.idle.iter().take(over) {
-        let until = row.online_since.map(|since| later(since, of.deadlines.idle));
+        // Where no jobs are counted, none is waited for.
+        let until = row.online_since.filter(|_| !fixed);
+        let until = until.map(|since| later(since, of.deadlines.idle));
         if passed(until, now) {
-            actions.push(Action::Retire { runner: row.name.clone(), reason: Reason::IdleTimeout });
+            actions.push(Action::Retire { runner: row.name.clone(), reason: reason.clone() });
         } else {
             due = earlier(due, until);
         }

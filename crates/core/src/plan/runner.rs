@@ -5,14 +5,15 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     census::{in_flight, passed},
     earlier,
+    fixed::OFFLINE_MAX,
     lists::{GATHER, by_name},
-    pool::{Room, creation_key, credential_until, credential_waits},
+    pool::{Room, creation_key, credential_until, credential_waits, membership},
 };
 use crate::{
     effect::RegistrationCall,
     model::{
-        Deadlines, Instance, PoolSpec, Proof, Reason, Registration, Runner, ScaleSetTrack,
-        ScopeName, Spec, TroubleKey, later,
+        Deadlines, Instance, PoolSpec, Proof, Reason, Registration, Runner, ScopeName, Spec,
+        TroubleKey, later,
     },
     planted::{Bug, planted},
     world::{Action, Pool, World},
@@ -144,6 +145,10 @@ impl Step<'_> {
                     self.deregister(Proof::Removal);
                 } else if self.is_outdated() {
                     self.retire(Reason::ImageReplaced);
+                } else if let Some(since) = self.pool.offline.get(&self.row.name)
+                    && self.over(*since, OFFLINE_MAX)
+                {
+                    self.retire(Reason::WentOffline);
                 } else if self.world.is_suspect(&self.row.name) {
                     self.ask(RegistrationCall::Find);
                 }
@@ -178,12 +183,10 @@ impl Step<'_> {
             self.due = earlier(self.due, attempt_at);
             return;
         }
-        if let ScaleSetTrack::Present { id, scope, .. } = &self.pool.state.scale_set
+        if let Some((scope, membership)) = membership(self.pool, self.of)
             && !self.world.is_stopping()
         {
-            let mint =
-                Action::Mint { runner: self.row.name.clone(), scope: scope.clone(), set: *id };
-            self.actions.push(mint);
+            self.actions.push(Action::Mint { runner: self.row.name.clone(), scope, membership });
         }
     }
 

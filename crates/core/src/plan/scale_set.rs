@@ -11,7 +11,10 @@ use super::{
 };
 use crate::{
     effect::{Flight, ScaleSetCall},
-    model::{Limits, PoolSpec, ScaleSetTrack, ScopeName, SessionTrack, Spec, TroubleKey, later},
+    model::{
+        Limits, PoolSpec, ScaleSetSpec, ScaleSetTrack, ScopeName, SessionTrack, Spec, TroubleKey,
+        later,
+    },
     planted::{Bug, planted},
     world::{Action, Pool, World},
 };
@@ -32,6 +35,7 @@ pub(super) fn plan(
     spec: &Spec,
     pool: &Pool,
     of: &PoolSpec,
+    set: &ScaleSetSpec,
     census: &Census<'_>,
     limits: Limits,
     demand: Demand,
@@ -45,17 +49,24 @@ pub(super) fn plan(
     if let Some(until) = waits_until(world, pool, Some(of), now) {
         return earlier(due, Some(until));
     }
+    if pool.state.registers_in.is_some() {
+        // Its runners registered by themselves so far: each goes once it is free, and is asked for where it registered.
+        if pool.runners.is_empty() {
+            actions.push(Action::RegisterIn { pool: pool.state.name.clone(), scope: None });
+        }
+        return due;
+    }
     let scope = &of.scope;
     match &pool.state.scale_set {
         ScaleSetTrack::Unknown | ScaleSetTrack::Creating { .. } => {
-            find_or_make(world, pool, of, actions);
+            find_or_make(world, pool, of, set, actions);
         }
         ScaleSetTrack::Deleting { id, .. } => {
             // A deletion that was begun before the pool was wanted again is ended first.
             call(world, pool, scope, ScaleSetCall::Delete(*id), actions);
         }
         ScaleSetTrack::Present { scope: made_in, name, .. }
-            if made_in != scope || *name != of.scale_set =>
+            if made_in != scope || *name != set.name =>
         {
             if pool.state.session == SessionTrack::None && pool.runners.is_empty() {
                 actions.push(Action::LeaveSet(pool.state.name.clone()));
@@ -87,12 +98,18 @@ pub(super) fn plan(
 }
 
 /// Finds the pool's set, or makes it. A set that the store did not make is taken only where the pool says so.
-fn find_or_make(world: &World, pool: &Pool, of: &PoolSpec, actions: &mut Vec<Action>) {
+fn find_or_make(
+    world: &World,
+    pool: &Pool,
+    of: &PoolSpec,
+    wanted: &ScaleSetSpec,
+    actions: &mut Vec<Action>,
+) {
     let name = &pool.state.name;
     let scope = &of.scope;
     if let Some((record, made)) = &pool.found {
         let unused = record.statistics.is_some_and(|statistics| statistics.registered == 0);
-        if *made || (of.adopt && unused) || planted(Bug::ForeignSetTaken) {
+        if *made || (wanted.adopt && unused) || planted(Bug::ForeignSetTaken) {
             let take = Action::Take {
                 pool: name.clone(),
                 scope: scope.clone(),
@@ -101,7 +118,7 @@ fn find_or_make(world: &World, pool: &Pool, of: &PoolSpec, actions: &mut Vec<Act
             };
             return actions.push(take);
         }
-        let why = if of.adopt {
+        let why = if wanted.adopt {
             format!(
                 "scale set `{}` of group `{}` has runners and is not ours: remove them, or give the pool another `scale_set`",
                 record.name, of.group
@@ -124,13 +141,13 @@ fn find_or_make(world: &World, pool: &Pool, of: &PoolSpec, actions: &mut Vec<Act
                 pool: name.clone(),
                 scope: scope.clone(),
                 group,
-                name: of.scale_set.clone(),
+                name: wanted.name.clone(),
                 labels: of.all_labels(),
             });
         }
         return;
     }
-    call(world, pool, scope, ScaleSetCall::Find { group, name: of.scale_set.clone() }, actions);
+    call(world, pool, scope, ScaleSetCall::Find { group, name: wanted.name.clone() }, actions);
 }
 
 /// The session, its messages, and what they ask for.
@@ -346,8 +363,10 @@ pub(super) fn plan_leaving(
         }
         // Its answer was lost, or another life of the daemon asked: what GitHub made all the same does not stay.
         ScaleSetTrack::Creating { .. } if of.is_some() && !pool.set_absent => {
-            if let Some(of) = of {
-                find_or_make(world, pool, of, actions);
+            if let Some(of) = of
+                && let Some(set) = of.scale_set()
+            {
+                find_or_make(world, pool, of, set, actions);
             }
         }
         ScaleSetTrack::Unknown | ScaleSetTrack::Creating { .. } => {
@@ -360,7 +379,7 @@ pub(super) fn plan_leaving(
 }
 
 /// Closes the session, if there is one: the poll first, for it would see the session go.
-fn close_session(
+pub(super) fn close_session(
     world: &World,
     spec: &Spec,
     pool: &Pool,
@@ -392,7 +411,7 @@ fn close_session(
     None
 }
 
-fn call(
+pub(super) fn call(
     world: &World,
     pool: &Pool,
     scope: &ScopeName,
@@ -406,7 +425,7 @@ fn call(
 }
 
 /// Until when the pool's own trouble with GitHub, or its credential's, is waited out.
-fn waits_until(
+pub(super) fn waits_until(
     world: &World,
     pool: &Pool,
     of: Option<&PoolSpec>,

@@ -235,6 +235,15 @@ pub trait Forge: Send + Sync {
         runner: &'a RunnerName,
     ) -> BoxFuture<'a, Result<Minted, ForgeError>>;
 
+    /// Makes a registration outside any set, by the public REST API: it costs the credential's hour. A name that is taken is
+    /// dealt with as in [`Self::mint`].
+    fn register<'a>(
+        &'a self,
+        group: RunnerGroupId,
+        labels: &'a [String],
+        runner: &'a RunnerName,
+    ) -> BoxFuture<'a, Result<Minted, ForgeError>>;
+
     /// Looks a runner up by name.
     fn find_runner<'a>(
         &'a self,

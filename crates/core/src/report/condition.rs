@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 use crate::{
     effect::Flight,
     model::{
-        Attempt, FAILURES_TO_PAUSE, Instance, PoolSpec, Registration, Runner, ScaleSetTrack,
-        SessionTrack, Spec, Trouble, TroubleKey, later,
+        Attempt, FAILURES_TO_PAUSE, Instance, PoolSpec, Registration, Runner, ScaleSetSpec,
+        ScaleSetTrack, SessionTrack, Spec, Trouble, TroubleKey, later,
     },
-    plan::{Census, limits_at},
+    plan::{Census, limits_at, registrations_left},
     planted::{Bug, planted},
     world::{Pool, World},
 };
@@ -29,6 +29,8 @@ pub enum ConditionKind {
     Credential,
     /// The scale set or its session is not there.
     ScaleSet,
+    /// The runner group is not known yet, or what the pool was before is not left yet.
+    Registering,
     /// The backend can't be reached, or was not listed yet.
     Backend,
     /// Runners failed, and creation waits.
@@ -97,19 +99,10 @@ pub fn pool_conditions(world: &World, spec: &Spec, pool: &Pool, now: Timestamp) 
         let what = format!("GitHub refuses scope {}", of.scope);
         found.push(trouble(ConditionKind::Credential, &what, known, now));
     }
-    if let Some(known) = world.trouble(&TroubleKey::ScaleSet { pool: name.clone() }) {
-        found.push(trouble(ConditionKind::ScaleSet, "the scale set is in trouble", known, now));
-    }
-    if !matches!(pool.state.scale_set, ScaleSetTrack::Present { .. }) {
-        let detail = format!("scale set `{}` is not there yet", of.scale_set);
-        found.push(say(ConditionKind::ScaleSet, detail, None));
-    } else if !matches!(pool.state.session, SessionTrack::Open { .. }) {
-        found.push(say(
-            ConditionKind::ScaleSet,
-            "the message session is not open yet".into(),
-            None,
-        ));
-    }
+    found.extend(match of.scale_set() {
+        Some(set) => scale_set_conditions(world, pool, set, now),
+        None => registering_conditions(world, pool, of, now),
+    });
     if let Some(known) = world.trouble(&TroubleKey::Backend { backend: of.backend.clone() }) {
         let what = format!("backend {} is in trouble", of.backend);
         found.push(trouble(ConditionKind::Backend, &what, known, now));
@@ -153,8 +146,12 @@ pub fn pool_conditions(world: &World, spec: &Spec, pool: &Pool, now: Timestamp) 
         && known.failures >= FAILURES_TO_PAUSE
         && known.next_attempt_at <= now
     {
+        let works = match of.scale_set() {
+            Some(_) => "has a job",
+            None => "has a job or waited two minutes for one",
+        };
         let what = format!(
-            "runners on backend {} are made one at a time until one has a job, after {} failures in a row",
+            "runners on backend {} are made one at a time until one {works}, after {} failures in a row",
             of.backend, known.failures
         );
         found.push(trouble(ConditionKind::Creation, &what, known, now));
@@ -162,6 +159,66 @@ pub fn pool_conditions(world: &World, spec: &Spec, pool: &Pool, now: Timestamp) 
     // The last word would stand for what is not named.
     if found.is_empty() && census.idle.is_empty() && !planted(Bug::ConditionNotNamed) {
         found.push(say(ConditionKind::Pass, "the next pass makes a runner".into(), None));
+    }
+    found
+}
+
+/// What a pool with a scale set waits for at GitHub.
+fn scale_set_conditions(
+    world: &World,
+    pool: &Pool,
+    set: &ScaleSetSpec,
+    now: Timestamp,
+) -> Vec<Condition> {
+    let kind = ConditionKind::ScaleSet;
+    let mut found = Vec::new();
+    if let Some(known) = world.trouble(&TroubleKey::ScaleSet { pool: pool.state.name.clone() }) {
+        found.push(trouble(kind, "the scale set is in trouble", known, now));
+    }
+    if !matches!(pool.state.scale_set, ScaleSetTrack::Present { .. }) {
+        let detail = format!("scale set `{}` is not there yet", set.name);
+        found.push(Condition { kind, detail, until: None });
+    } else if !matches!(pool.state.session, SessionTrack::Open { .. }) {
+        let detail = "the message session is not open yet".into();
+        found.push(Condition { kind, detail, until: None });
+    }
+    found
+}
+
+/// What a pool whose runners register by themselves waits for at GitHub.
+fn registering_conditions(
+    world: &World,
+    pool: &Pool,
+    of: &PoolSpec,
+    now: Timestamp,
+) -> Vec<Condition> {
+    let kind = ConditionKind::Registering;
+    let mut found = Vec::new();
+    let mut say = |kind, detail, until| found.push(Condition { kind, detail, until });
+    let known = world.trouble(&TroubleKey::ScaleSet { pool: pool.state.name.clone() });
+    if let Some(known) = known {
+        let what = format!("runner group `{}` can't be looked up", of.group);
+        let Condition { detail, until, .. } = trouble(kind, &what, known, now);
+        say(kind, detail, until);
+    }
+    if let Some(id) = pool.state.scale_set.id() {
+        let left = pool.runners.len();
+        let detail =
+            format!("scale set {id}, which the pool had before, to go after its {left} runners");
+        say(kind, detail, None);
+    } else if pool.state.registers_in.as_ref().is_some_and(|scope| *scope != of.scope) {
+        let left = pool.runners.len();
+        let detail = format!("the pool's {left} runners of another scope to go");
+        say(kind, detail, None);
+    } else if pool.group.is_none() {
+        say(kind, format!("runner group `{}` is not looked up yet", of.group), None);
+    }
+    if let Some((0, resets_at)) = registrations_left(world, &of.scope, now) {
+        let detail = format!(
+            "the requests that the credential of scope {} has left this hour are kept for what is under way",
+            of.scope
+        );
+        say(ConditionKind::Credential, detail, Some(resets_at));
     }
     found
 }

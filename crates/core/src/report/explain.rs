@@ -6,10 +6,11 @@ use serde::{Deserialize, Serialize};
 use super::{
     condition::{Condition, ConditionKind, pool_conditions},
     runners::waits_for,
+    status::shown,
 };
 use crate::{
-    model::{Job, JobState, RunnerName, Spec},
-    plan::{Census, advertised_capacity, demand, limits_at},
+    model::{Job, JobState, PoolSpec, RunnerName, Spec},
+    plan::{Census, advertised_capacity, demand, limits_at, target_of},
     world::{Pool, World},
 };
 
@@ -153,6 +154,10 @@ fn explain_pool(world: &World, spec: &Spec, pool: &Pool, now: Timestamp) -> Expl
     let name = &pool.state.name;
     let conditions = pool_conditions(world, spec, pool, now);
     let census = Census::of(pool);
+    if let Some(of) = spec.pools.get(name).filter(|of| of.scale_set().is_none()) {
+        let sentence = kept_full(world, spec, pool, of, &conditions, now);
+        return Explanation { subject: "pool".into(), sentence, conditions };
+    }
     let told = u32::try_from(pool.waiting.len() + pool.available.len()).unwrap_or(u32::MAX);
     let waiting = told.max(demand(pool, &census, now).jobs.saturating_sub(census.busy));
     let sentence = match conditions.first() {
@@ -170,6 +175,37 @@ fn explain_pool(world: &World, spec: &Spec, pool: &Pool, now: Timestamp) -> Expl
     Explanation { subject: "pool".into(), sentence, conditions }
 }
 
+/// A pool that is kept full, in one sentence.
+fn kept_full(
+    world: &World,
+    spec: &Spec,
+    pool: &Pool,
+    of: &PoolSpec,
+    conditions: &[Condition],
+    now: Timestamp,
+) -> String {
+    let census = Census::of(pool);
+    let target = target_of(world, spec, pool, of, &census, now);
+    let mut sentence = format!(
+        "pool {} keeps {} idle runners beside the busy ones, up to {} in all: it has {} idle, {} busy and {} warm",
+        of.name,
+        target.limits.min_idle,
+        target.limits.max,
+        census.idle.len(),
+        census.busy,
+        census.warm.len()
+    );
+    let short = target.desired.saturating_sub(shown(&census));
+    match conditions.first() {
+        Some(first) if short > 0 => sentence.push_str(&format!("; {short} are missing: {first}")),
+        Some(first) if first.kind < ConditionKind::Max => {
+            sentence.push_str(&format!("; the next one would wait: {first}"));
+        }
+        _ => {}
+    }
+    sentence
+}
+
 /// What can be said of a job that no message has told of.
 fn unknown(world: &World, spec: &Spec, what: &str, now: Timestamp) -> String {
     let what: String = what.chars().take(200).collect();
@@ -180,6 +216,14 @@ fn unknown(world: &World, spec: &Spec, what: &str, now: Timestamp) -> String {
             let pool = world.pool(of.name.as_str())?;
             let census = Census::of(pool);
             let capacity = advertised_capacity(world, spec, pool, of, limits_at(of, now).0, &census, now);
+            if of.scale_set().is_none() {
+                return Some(format!(
+                    "{} (labels {}; {} runners idle, to which GitHub gives jobs by labels, untold)",
+                    of.name,
+                    of.all_labels().join(", "),
+                    census.idle.len()
+                ));
+            }
             let available = pool.state.statistics.map_or(0, |(statistics, _)| statistics.available);
             Some(format!(
                 "{} (labels {}; capacity {capacity} advertised; {available} jobs that GitHub holds back)",

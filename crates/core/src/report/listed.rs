@@ -95,6 +95,18 @@ fn held(world: &World, spec: &Spec, of: &PoolSpec, now: Timestamp) -> String {
         return "which is not known yet".into();
     };
     let census = Census::of(pool);
+    if of.scale_set().is_none() {
+        return match pool_conditions(world, spec, pool, now).first() {
+            _ if !census.idle.is_empty() => format!(
+                "which has {} idle runners that could take it: look whether runner group `{}` lets the repository in, \
+                 public repositories above all",
+                census.idle.len(),
+                of.group
+            ),
+            Some(first) => format!("which has no idle runner: {first}"),
+            None => "which has no idle runner".into(),
+        };
+    }
     let capacity = advertised_capacity(world, spec, pool, of, limits_at(of, now).0, &census, now);
     if let Some(first) = pool_conditions(world, spec, pool, now).first().filter(|_| capacity == 0) {
         return format!("which advertises no capacity: {first}");
@@ -128,8 +140,8 @@ mod tests {
     use super::*;
     use crate::{
         model::{
-            BackendName, ControllerId, Deadlines, InstanceSpec, Limits, PoolName, ScopeKind,
-            ScopeName, ScopeSpec,
+            BackendName, ControllerId, Deadlines, DemandSource, InstanceSpec, Limits, PoolName,
+            ScaleSetSpec, ScopeKind, ScopeName, ScopeSpec,
         },
         ports::Stored,
     };
@@ -143,8 +155,10 @@ mod tests {
                 scope: scope.clone(),
                 labels: labels.iter().map(ToString::to_string).collect(),
                 group: "Default".into(),
-                scale_set: name.to_string(),
-                adopt: false,
+                demand: DemandSource::ScaleSet(ScaleSetSpec {
+                    name: name.to_string(),
+                    adopt: false,
+                }),
                 backend: BackendName::new("here").unwrap(),
                 instance: Arc::new(InstanceSpec::default()),
                 mark: "mark".into(),

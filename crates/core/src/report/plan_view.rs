@@ -3,7 +3,10 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::condition::{Condition, pool_conditions};
+use super::{
+    condition::{Condition, pool_conditions},
+    status::shown,
+};
 use crate::{
     model::Spec,
     plan::{Census, demand, target_of},
@@ -49,13 +52,18 @@ fn pool_plan(world: &World, spec: &Spec, pool: &crate::world::Pool, now: Timesta
         };
     };
     let target = target_of(world, spec, pool, of, &census, now);
+    let why = match of.scale_set() {
+        Some(_) => format!(
+            "{} jobs (GitHub counts {}, its messages and our busy runners {}) and min_idle {} make",
+            jobs.jobs, jobs.by_counts, jobs.by_entries, target.limits.min_idle
+        ),
+        None => {
+            format!("min_idle {} beside {} busy runners make", target.limits.min_idle, census.busy)
+        }
+    };
     let because = format!(
-        "{} jobs (GitHub counts {}, its messages and our busy runners {}) and min_idle {} make {} runners of max {}, \
-         and {} warm beside them; there are {} that serve ({} busy, {} idle), {} warm, {} coming, {} leaving",
-        jobs.jobs,
-        jobs.by_counts,
-        jobs.by_entries,
-        target.limits.min_idle,
+        "{why} {} runners of max {}, and {} warm beside them; there are {} that serve ({} busy, {} idle), {} warm, \
+         {} coming, {} leaving",
         target.desired,
         target.limits.max,
         target.warm,
@@ -82,7 +90,10 @@ fn pool_plan(world: &World, spec: &Spec, pool: &crate::world::Pool, now: Timesta
     if live > wanted {
         actions.push(format!("give up {} runners as soon as they are free", live - wanted));
     }
-    let short = jobs.jobs > census.busy;
+    let short = match of.scale_set() {
+        Some(_) => jobs.jobs > census.busy,
+        None => shown(&census) < target.desired,
+    };
     PoolPlan {
         pool: pool.state.name.to_string(),
         because,

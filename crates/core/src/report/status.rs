@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::condition::{Condition, ConditionKind, pool_conditions};
 use crate::{
-    model::{Phase, ScaleSetTrack, SessionTrack, Spec, Statistics, TroubleKey},
+    model::{
+        DemandSource, Phase, PoolSpec, ScaleSetTrack, SessionTrack, Spec, Statistics, TroubleKey,
+    },
     plan::{Census, advertised_capacity, demand, limits_at, target_of},
     world::World,
 };
@@ -36,6 +38,12 @@ pub struct PoolStatus {
     pub name: String,
     /// open, drained, deleting, deleted, or not in the configuration.
     pub state: String,
+    /// scale-set or fixed; empty where it is not in the configuration.
+    #[serde(default)]
+    pub demand: String,
+    /// Runners kept online and idle beside the busy ones, as is in force.
+    #[serde(default)]
+    pub min_idle: u32,
     /// The id of its scale set, where there is one.
     pub scale_set: Option<i64>,
     /// Whether its session stands.
@@ -118,6 +126,11 @@ pub fn status(world: &World, spec: &Spec, now: Timestamp) -> Status {
     }
 }
 
+/// Runners that wait for a job or have one.
+pub(super) fn shown(census: &Census<'_>) -> u32 {
+    census.busy.saturating_add(u32::try_from(census.idle.len()).unwrap_or(u32::MAX))
+}
+
 fn pool_status(
     world: &World,
     spec: &Spec,
@@ -143,7 +156,10 @@ fn pool_status(
         *phases.entry(runner.phase()).or_default() += 1;
     }
     let waiting = pool.waiting.len() + pool.available.len();
-    let short = demand(pool, &census, now).jobs > census.busy;
+    let short = match (of.map(PoolSpec::scale_set), target) {
+        (Some(None), Some(target)) => shown(&census) < target.desired,
+        _ => demand(pool, &census, now).jobs > census.busy,
+    };
     let mut waits_for = pool_conditions(world, spec, pool, now);
     if waiting == 0 && !short {
         waits_for.retain(|condition| state == "open" && condition.kind < ConditionKind::Max);
@@ -151,6 +167,12 @@ fn pool_status(
     PoolStatus {
         name: pool.state.name.to_string(),
         state: state.to_owned(),
+        demand: match of.map(|of| &of.demand) {
+            Some(DemandSource::ScaleSet(_)) => "scale-set".into(),
+            Some(DemandSource::Fixed) => "fixed".into(),
+            None => String::new(),
+        },
+        min_idle: target.map_or(0, |target| target.limits.min_idle),
         scale_set: pool.state.scale_set.id().map(|id| id.0),
         session: matches!(pool.state.session, SessionTrack::Open { .. }),
         desired: target.map_or(0, |target| target.desired),

@@ -16,8 +16,9 @@ use crate::{
 /// The first wait after a runner of a pool failed.
 const CREATION_WAIT: SignedDuration = SignedDuration::from_secs(5);
 
-/// A runner that idled this long before its end did not fail: GitHub removes idle JIT runners after minutes (F10).
-const IDLED: SignedDuration = SignedDuration::from_mins(2);
+/// A runner that idled this long before its end did not fail: GitHub removes idle JIT runners after two minutes and more (F10),
+/// less what it takes us to hear that one began to wait.
+const IDLED: SignedDuration = SignedDuration::from_secs(110);
 
 impl World {
     pub(super) fn apply_instance(
@@ -257,6 +258,10 @@ impl World {
 
     fn finish(&mut self, name: &RunnerName, job: Option<JobId>, now: Timestamp) {
         if let Some(pool) = self.pools.get_mut(name.pool_str()) {
+            // No counts tell of the jobs of runners that register by themselves.
+            if pool.state.registers_in.is_some() {
+                return;
+            }
             let completed = job
                 .as_ref()
                 .and_then(|job| pool.jobs.get(job))

@@ -190,6 +190,9 @@ impl World {
         let before = !under_way
             && runner.registration.since().is_some_and(|since| since < began_at)
             || planted(Bug::LateAnswerTakenAsNew);
+        if before {
+            self.note_offline(&runner, record.as_ref(), now);
+        }
         match (&runner.registration, record) {
             (Registration::Removing { .. }, None) if before => {
                 self.put(runner.registration_gone(now), now);
@@ -219,7 +222,27 @@ impl World {
             {
                 self.found_busy(runner, None, now);
             }
+            // What it said of itself on its console did not reach us, or its engine shows none.
+            (Registration::HandedOver { .. }, Some(record))
+                if before && record.online == Some(true) =>
+            {
+                if let Ok(runner) = runner.online(now) {
+                    self.put(runner, now);
+                }
+            }
             _ => {}
+        }
+    }
+
+    /// Remembers since when GitHub sees a runner offline that should wait for a job. Of a scale set's runners its counts tell.
+    fn note_offline(&mut self, runner: &Runner, record: Option<&RunnerRecord>, now: Timestamp) {
+        let Some(pool) = self.pools.get_mut(runner.name.pool_str()) else { return };
+        let waits = matches!(runner.registration, Registration::Online { .. });
+        let unseen = record.is_some_and(|record| record.online == Some(false));
+        if pool.state.registers_in.is_some() && waits && unseen {
+            pool.offline.entry(runner.name.clone()).or_insert(now);
+        } else {
+            pool.offline.remove(&runner.name);
         }
     }
 

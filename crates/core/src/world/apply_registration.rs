@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::World;
 use crate::{
-    effect::{RegistrationCall, RegistrationOutcome},
+    effect::{Membership, RegistrationCall, RegistrationOutcome},
     model::{Attempt, Instance, Proof, Reason, Registration, Runner, RunnerName},
     planted::{Bug, planted},
     ports::{ForgeError, ForgeErrorKind, RunnerRecord},
@@ -180,7 +180,7 @@ impl World {
                 self.found_busy(runner, None, now);
             }
             (
-                RegistrationCall::Mint(set),
+                RegistrationCall::Mint(Membership::ScaleSet(set)),
                 ForgeErrorKind::ScaleSetGone | ForgeErrorKind::NotFound,
             ) => {
                 if self.pools.get(&pool).is_some_and(|pool| pool.state.scale_set.id() == Some(*set))
@@ -197,8 +197,16 @@ impl World {
                 ForgeErrorKind::RateLimited(_)
                 | ForgeErrorKind::Unauthorized
                 | ForgeErrorKind::NotAllowed(_)
-                | ForgeErrorKind::Refused,
+                | ForgeErrorKind::Refused
+                | ForgeErrorKind::NotFound,
             ) => {
+                // The group may have been deleted and made anew: it is looked up again before the next attempt.
+                if matches!(error.kind, ForgeErrorKind::Refused | ForgeErrorKind::NotFound)
+                    && matches!(call, RegistrationCall::Mint(Membership::Alone { .. }))
+                    && let Some(pool) = self.pools.get_mut(&pool)
+                {
+                    pool.group = None;
+                }
                 if matches!(runner.registration, Registration::Minting { .. }) {
                     runner.registration = Registration::None;
                 }

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::World;
 use crate::{
-    effect::{Effect, InstanceCall, RegistrationCall, ScaleSetCall},
+    effect::{Effect, InstanceCall, Membership, RegistrationCall, ScaleSetCall},
     model::{
         BackendName, EventKind, InstanceSpec, JobId, MessageId, PoolName, Proof, Reason,
         Registration, Runner, RunnerGroupId, RunnerName, ScaleSetId, ScaleSetTrack, ScopeName,
@@ -47,8 +47,8 @@ pub enum Action {
         runner: RunnerName,
         /// Through which scope.
         scope: ScopeName,
-        /// In which set.
-        set: ScaleSetId,
+        /// As what.
+        membership: Membership,
     },
     /// The hand-over.
     HandOver(RunnerName),
@@ -188,6 +188,15 @@ pub enum Action {
     ListRegistrations(ScopeName),
     /// A deleted pool of which nothing is left is forgotten.
     ForgetPool(PoolName),
+    /// A pool's runners register by themselves from now on, in this scope; `None`: in its scale set.
+    RegisterIn {
+        /// The pool.
+        pool: PoolName,
+        /// The scope.
+        scope: Option<ScopeName>,
+    },
+    /// Runners of a pool show that its creation works, though none of them had a job.
+    NoteWorks(TroubleKey),
 }
 
 impl World {
@@ -227,12 +236,13 @@ impl World {
                 })?;
                 None
             }
-            Action::Mint { runner, scope, set } => {
+            Action::Mint { runner, scope, membership } => {
                 self.advance(&runner, now, |row| match row.registration {
                     Registration::Minting { .. } => Some(row),
                     _ => row.minting(now).ok(),
                 })?;
-                Some(Effect::Registration { runner, scope, call: RegistrationCall::Mint(set) })
+                let call = RegistrationCall::Mint(membership);
+                Some(Effect::Registration { runner, scope, call })
             }
             Action::HandOver(runner) => {
                 let row = self.advance(&runner, now, |row| row.handing_over(now).ok())?;
@@ -398,6 +408,14 @@ impl World {
                     !gone
                 });
                 self.tell(EventKind::ScaleSet { pool, what: "pool forgotten".into() }, now);
+                None
+            }
+            Action::RegisterIn { pool, scope } => {
+                self.change_pool(&pool)?.state.registers_in = scope;
+                None
+            }
+            Action::NoteWorks(key) => {
+                self.set_trouble(key, None, now);
                 None
             }
             _ => None,

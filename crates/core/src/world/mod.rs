@@ -30,7 +30,7 @@ use crate::{
         Runner, RunnerName, ScaleSetTrack, ScopeName, Trouble, TroubleKey,
     },
     planted::{Bug, planted},
-    ports::{Capabilities, JobKey},
+    ports::{Capabilities, JobKey, RateLimit},
 };
 
 /// How many removed runners are remembered, to explain them and to know late news of them.
@@ -60,6 +60,8 @@ pub struct ScopeView {
     pub size: usize,
     /// Lists that failed since.
     pub attempt: Option<Attempt>,
+    /// What its credential may still ask, as of GitHub's newest answer.
+    pub rate_limit: Option<RateLimit>,
 }
 
 /// A runner that is gone.
@@ -215,13 +217,25 @@ impl World {
         self.scopes.iter()
     }
 
-    /// The scope that a pool's scale set belongs to, or was last asked for in.
+    /// The scope that a pool's scale set belongs to, in which its runners register by themselves, or where the set was last
+    /// asked for.
     #[must_use]
     pub fn scope_of(&self, pool: &str) -> Option<ScopeName> {
         let pool = self.pools.get(pool)?;
         match &pool.state.scale_set {
             ScaleSetTrack::Present { scope, .. } => Some(scope.clone()),
-            _ => pool.scope.clone(),
+            _ => pool.state.registers_in.clone().or_else(|| pool.scope.clone()),
+        }
+    }
+
+    /// Takes note of what a scope's credential may still ask of GitHub.
+    pub fn note_rate_limit(&mut self, scope: &ScopeName, limit: Option<RateLimit>) {
+        let Some(view) = self.scopes.get_mut(scope).filter(|view| view.rate_limit != limit) else {
+            return;
+        };
+        view.rate_limit = limit;
+        for pool in self.pools.values_mut() {
+            pool.touched |= pool.state.registers_in.as_ref() == Some(scope);
         }
     }
 
@@ -281,6 +295,7 @@ impl World {
                 had_job: next.had_job,
             };
             pool.runners.remove(&name);
+            pool.offline.remove(&name);
             self.forgotten.runners.insert(name.clone(), generation);
             self.suspects.remove(&name);
             self.early.remove(&name);

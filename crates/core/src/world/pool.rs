@@ -67,6 +67,8 @@ pub struct Pool {
     pub differs_since: Option<Timestamp>,
     /// Waiting jobs whose deadline passed, and that this life has told so.
     pub overdue: BTreeSet<JobId>,
+    /// Runners that register by themselves, wait for a job, and that GitHub sees offline: since which list.
+    pub offline: BTreeMap<RunnerName, Timestamp>,
     /// Failed deletions of messages.
     pub acknowledge_attempt: Option<Attempt>,
     /// Registrations to be proved gone by their absence from a list: the oldest first.
@@ -99,6 +101,7 @@ impl Pool {
             refresh_began_at: None,
             differs_since: None,
             overdue: BTreeSet::new(),
+            offline: BTreeMap::new(),
             acknowledge_attempt: None,
             absences: BTreeSet::new(),
             completed: VecDeque::new(),

@@ -2,8 +2,8 @@
 
 use dayfly_core::{
     effect::{
-        Effect, InstanceCall, InstanceOutcome, Outcome, RegistrationCall, RegistrationOutcome,
-        ScaleSetCall, ScaleSetOutcome,
+        Effect, InstanceCall, InstanceOutcome, Membership, Outcome, RegistrationCall,
+        RegistrationOutcome, ScaleSetCall, ScaleSetOutcome,
     },
     model::{InstanceId, RegistrationId, RunnerGroupId, RunnerName, ScaleSetId, SessionId},
     ports::{
@@ -160,7 +160,7 @@ impl Outside {
     fn registration(&mut self, name: &RunnerName, call: &RegistrationCall) -> RegistrationOutcome {
         let failed = |kind| RegistrationOutcome::Failed(github_error(kind));
         match call {
-            RegistrationCall::Mint(set) if self.set != Some(*set) => {
+            RegistrationCall::Mint(Membership::ScaleSet(set)) if self.set != Some(*set) => {
                 failed(ForgeErrorKind::ScaleSetGone)
             }
             RegistrationCall::Mint(_) => {

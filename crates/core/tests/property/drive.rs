@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use dayfly_core::{
     effect::{Command, Effect, Flight, Outcome},
-    model::{JobEntryKind, JobId, RunnerName, Spec},
+    model::{DemandSource, JobEntryKind, JobId, Limits, RunnerName, Spec},
     report,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -37,7 +37,9 @@ pub struct Run {
 
 impl Run {
     pub fn new(lab: Lab, max: usize) -> Result<Self, String> {
-        let mut run = Self { lab, outside: Outside::new(max), log: Vec::new(), next_due: None };
+        let alone = lab.spec.pools.values().all(|pool| pool.demand == DemandSource::Fixed);
+        let outside = Outside::new(max, alone);
+        let mut run = Self { lab, outside, log: Vec::new(), next_due: None };
         run.pass()?;
         Ok(run)
     }
@@ -281,6 +283,20 @@ impl Run {
     pub fn jobs_are_done(&self) -> bool {
         self.outside.jobs.values().all(|job| *job == JobTruth::Done)
             && self.outside.entries.is_empty()
+    }
+
+    /// As many runners wait for a job as are to be kept, and as many instances are warm beside them.
+    pub fn is_full(&self, limits: Limits) -> bool {
+        let count = |wanted: fn(&Process) -> bool| {
+            let found = self.outside.instances.values().filter(|process| wanted(process));
+            u32::try_from(found.count()).unwrap_or(u32::MAX)
+        };
+        let idle = limits.min_idle.min(limits.max);
+        count(|process| matches!(process, Process::Online(_))) == idle
+            && count(|process| *process == Process::Waiting) == limits.warm.min(limits.max - idle)
+            && self.outside.instances.len()
+                == self.outside.registrations.len()
+                    + usize::try_from(limits.warm.min(limits.max - idle)).unwrap_or(usize::MAX)
     }
 
     /// Nothing is left to do but to poll.

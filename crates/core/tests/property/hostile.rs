@@ -2,8 +2,8 @@
 
 use dayfly_core::{
     effect::{
-        Command, InstanceCall, InstanceOutcome, Outcome, RegistrationCall, RegistrationOutcome,
-        ScaleSetCall, ScaleSetOutcome,
+        Command, InstanceCall, InstanceOutcome, Membership, Outcome, RegistrationCall,
+        RegistrationOutcome, ScaleSetCall, ScaleSetOutcome,
     },
     model::{
         BackendName, Exit, InstanceId, InstanceSpec, JobEntry, JobEntryKind, JobId, Message,
@@ -192,7 +192,11 @@ impl Hostile<'_> {
 
     fn registration_call(&mut self) -> RegistrationCall {
         match self.tape.pick(3) {
-            0 => RegistrationCall::Mint(ScaleSetId(self.big())),
+            0 if self.tape.chance(50) => RegistrationCall::Mint(Membership::Alone {
+                group: RunnerGroupId(self.big()),
+                labels: ["linux".to_owned()].into(),
+            }),
+            0 => RegistrationCall::Mint(Membership::ScaleSet(ScaleSetId(self.big()))),
             1 => RegistrationCall::Find,
             _ => RegistrationCall::Remove(self.registration_id()),
         }

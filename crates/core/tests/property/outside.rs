@@ -44,6 +44,8 @@ pub enum Process {
 #[derive(Debug, Default)]
 pub struct Outside {
     pub max: usize,
+    /// Runners register by themselves: GitHub gives each a queued job, and tells nobody.
+    pub alone: bool,
     pub jobs: BTreeMap<JobId, JobTruth>,
     pub set: Option<ScaleSetId>,
     pub session: Option<SessionId>,
@@ -65,8 +67,8 @@ pub struct Outside {
 }
 
 impl Outside {
-    pub fn new(max: usize) -> Self {
-        Self { max, ..Self::default() }
+    pub fn new(max: usize, alone: bool) -> Self {
+        Self { max, alone, ..Self::default() }
     }
 
     /// Time passes. A session whose owner is not heard any more lingers for some minutes.
@@ -122,6 +124,9 @@ impl Outside {
     }
 
     pub fn tell(&mut self, kind: JobEntryKind, job: &JobId) {
+        if self.alone {
+            return;
+        }
         self.entries.push(JobEntry {
             kind,
             id: job.clone(),
@@ -158,7 +163,8 @@ impl Outside {
                 (Process::Online(id), Outcome::Said { runner, sign: Sign::Listening })
             }
             Process::Online(id) if self.registrations.get(name) == Some(&id) => {
-                let waiting = self.jobs.iter().find(|(_, job)| **job == JobTruth::Assigned);
+                let given = if self.alone { JobTruth::Queued } else { JobTruth::Assigned };
+                let waiting = self.jobs.iter().find(|(_, job)| **job == given);
                 let job = waiting.map(|(job, _)| job.clone())?;
                 self.jobs.insert(job.clone(), JobTruth::Running(name.clone()));
                 self.tell(JobEntryKind::Started { runner: name.to_string() }, &job);

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use dayfly_core::{
     model::{
-        BackendName, Deadlines, InstanceSpec, Limits, PoolSpec, Schedule, ScopeKind, ScopeSpec,
-        Spec,
+        BackendName, Deadlines, DemandSource, InstanceSpec, Limits, PoolSpec, ScaleSetSpec,
+        Schedule, ScopeKind, ScopeSpec, Spec,
     },
     ports::{Capabilities, HandOver},
 };
@@ -72,8 +72,7 @@ impl Given {
             scope: first_scope,
             labels: Vec::new(),
             group: "Default".into(),
-            scale_set: name.to_string(),
-            adopt: false,
+            demand: DemandSource::ScaleSet(ScaleSetSpec { name: name.to_string(), adopt: false }),
             backend: first_backend,
             instance: Arc::new(InstanceSpec::default()),
             mark: "mark".into(),
@@ -93,8 +92,9 @@ impl Given {
                 "min_idle" => pool.limits.min_idle = words::number(value)?,
                 "warm" => pool.limits.warm = words::number(value)?,
                 "priority" => pool.priority = words::number(value)?,
-                "adopt" => pool.adopt = value == "yes",
-                "set" => pool.scale_set = value.into(),
+                "adopt" => set(&mut pool)?.adopt = value == "yes",
+                "set" => set(&mut pool)?.name = value.into(),
+                "demand" if value == "fixed" => pool.demand = DemandSource::Fixed,
                 "labels" => pool.labels = value.split(',').map(str::to_owned).collect(),
                 "image" => {
                     pool.mark = value.into();
@@ -115,8 +115,19 @@ impl Given {
         for schedule in schedules {
             pool.schedules.push(read_schedule(&schedule)?);
         }
+        if pool.demand == DemandSource::Fixed {
+            let mark = pool.demand.mark(&pool.instance, &pool.scope, &pool.group, &pool.labels);
+            pool.mark = mark.into();
+        }
         self.spec.pools.insert(pool.name.clone(), pool);
         Ok(())
+    }
+}
+
+fn set(pool: &mut PoolSpec) -> Result<&mut ScaleSetSpec, String> {
+    match &mut pool.demand {
+        DemandSource::ScaleSet(set) => Ok(set),
+        DemandSource::Fixed => Err("a fixed pool has no scale set".into()),
     }
 }
 

@@ -1,7 +1,7 @@
 //! How effects, events and reports are written.
 
 use dayfly_core::{
-    effect::{Effect, InstanceCall, RegistrationCall, ScaleSetCall},
+    effect::{Effect, InstanceCall, Membership, RegistrationCall, ScaleSetCall},
     model::{EventKind, Phase, RunnerName},
     report,
 };
@@ -77,7 +77,12 @@ pub fn effect(effect: &Effect) -> String {
             InstanceCall::Destroy { force: true } => format!("destroy {runner} by force"),
         },
         Effect::Registration { runner, call, .. } => match call {
-            RegistrationCall::Mint(set) => format!("mint {runner} in set {set}"),
+            RegistrationCall::Mint(Membership::ScaleSet(set)) => {
+                format!("mint {runner} in set {set}")
+            }
+            RegistrationCall::Mint(Membership::Alone { group, labels }) => {
+                format!("mint {runner} in group {group} with {}", labels.join(","))
+            }
             RegistrationCall::Find => format!("find {runner}"),
             RegistrationCall::Remove(id) => format!("remove {runner} ({id})"),
         },

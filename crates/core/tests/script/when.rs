@@ -3,7 +3,7 @@
 use dayfly_core::{
     effect::{Command, Effect, Outcome, ScaleSetCall, ScaleSetOutcome},
     model::{RunnerGroupId, ScaleSetId, SessionId, Statistics},
-    ports::ScaleSetRecord,
+    ports::{RateLimit, ScaleSetRecord},
 };
 use jiff::Timestamp;
 
@@ -71,6 +71,16 @@ fn command(stage: &mut Stage, text: &str, given: &mut Given) -> Result<(), Strin
         "without" => {
             given.backends.remove(&words::backend(word(2))?);
             Ok(())
+        }
+        // `rate acme 300 of 5000 for 20m`: what GitHub's newest answer told.
+        "rate" => {
+            let limit = RateLimit {
+                limit: words::number(word(4))?,
+                remaining: words::number(word(2))?,
+                resets_at: stage.lab.now + words::duration(word(6))?,
+            };
+            stage.lab.world.note_rate_limit(&words::scope(word(1))?, Some(limit));
+            stage.pass()
         }
         "commits" => {
             stage.lab.disk_full = word(1) == "fail";

@@ -78,8 +78,9 @@ pub async fn github(
         let listed = forge.list_runners().await.map_err(failed)?;
         registrations.extend(listed.into_iter().map(|record| (name.clone(), record)));
         for pool in config.spec.pools.values().filter(|pool| pool.scope == *name) {
+            let Some(wanted) = pool.scale_set() else { continue };
             let group = forge.find_group(&pool.group).await.map_err(failed)?;
-            if let Some(set) = forge.find_scale_set(group, &pool.scale_set).await.map_err(failed)? {
+            if let Some(set) = forge.find_scale_set(group, &wanted.name).await.map_err(failed)? {
                 sets.insert(pool.name.clone(), set);
             }
         }

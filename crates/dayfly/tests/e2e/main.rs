@@ -9,6 +9,7 @@ mod demo;
 mod disk;
 mod docker;
 mod github;
+mod kept_full;
 mod load;
 mod processes;
 mod scan;

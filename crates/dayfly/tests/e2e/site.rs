@@ -40,6 +40,8 @@ pub struct Setup {
     pub assignment: &'static str,
     /// What makes the instances.
     pub making: Making,
+    /// Where the pool learns how many runners it should have.
+    pub demand: &'static str,
     /// The pool's `max`.
     pub max: usize,
     /// Further lines of the pool.
@@ -73,6 +75,7 @@ impl Default for Setup {
             app: false,
             assignment: "auto",
             making: Making::Process,
+            demand: "scale-set",
             max: 4,
             more: String::new(),
             small_disk: false,
@@ -187,12 +190,12 @@ impl Site {
     }
 
     fn configure(&self, auth: &str, (backend, image): &(String, String)) {
-        let Setup { scope, max, more, .. } = &self.setup;
+        let Setup { scope, demand, max, more, .. } = &self.setup;
         let base = self.way.as_ref().map_or(&self.github.base, |way| &way.base);
         let store = self.store_file();
         let text = format!(
             "github: [{{ url: {base}/{scope}, auth: {{ {auth} }} }}]\nbackends: {{ it: {{ {backend} }} }}\npools:\n  - name: e2e\n    \
-             labels: [e2e]\n    demand: scale-set\n    backends: [it]\n    image: \"{image}\"\n    max: {max}\n    \
+             labels: [e2e]\n    demand: {demand}\n    backends: [it]\n    image: \"{image}\"\n    max: {max}\n    \
              environment: {{ RUNNER_ALLOW_RUNASROOT: \"1\" }}\n{more}store: {{ sqlite: {} }}\n",
             store.display()
         );

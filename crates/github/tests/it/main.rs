@@ -1,6 +1,7 @@
 //! The client against three other sides: the simulated GitHub, the `scaleset` crate's emulator, and scripted answers.
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+mod alone;
 mod emulator;
 mod faults;
 mod fixture;

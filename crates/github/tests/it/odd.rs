@@ -274,6 +274,7 @@ async fn everything(from: usize, many: usize, accident: Accident) -> Vec<&'stati
     call(&failed, "acknowledge", github.acknowledge(set, id)).await;
     call(&failed, "acquire", github.acquire(set, &[1, 2])).await;
     let minted = call(&failed, "mint", github.mint(set, &runner(1))).await;
+    call(&failed, "register", github.register(group, &labels, &runner(2))).await;
     let id = minted.map_or(RegistrationId(1), |minted| minted.id);
     call(&failed, "find_runner", github.find_runner(&runner(1))).await;
     call(&failed, "list_runners", github.list_runners()).await;

@@ -13,8 +13,8 @@ use std::{
 
 use dayfly_core::{
     model::{
-        ControllerId, Deadlines, Event, Instance, InstanceId, InstanceSpec, Limits, PoolSpec,
-        Runner, RunnerName, ScopeKind, ScopeSpec, Spec, Suffix,
+        ControllerId, Deadlines, DemandSource, Event, Instance, InstanceId, InstanceSpec, Limits,
+        PoolSpec, Runner, RunnerName, ScaleSetSpec, ScopeKind, ScopeSpec, Spec, Suffix,
     },
     ports::{Batch, EventSink, Ids, Store, StoreError, StoreErrorKind, Stored},
 };
@@ -87,8 +87,7 @@ fn pool() -> PoolSpec {
         scope: "acme".to_owned().try_into().unwrap(),
         labels: vec!["x64".into()],
         group: "Default".into(),
-        scale_set: "linux".into(),
-        adopt: false,
+        demand: DemandSource::ScaleSet(ScaleSetSpec { name: "linux".into(), adopt: false }),
         backend: "here".to_owned().try_into().unwrap(),
         mark: instance.mark().into(),
         instance: Arc::new(instance),

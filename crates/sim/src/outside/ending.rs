@@ -31,7 +31,9 @@ impl State {
                 work +=
                     row.takes() + self.scenario.engines[pool.engine].boot + Duration::from_secs(60);
             }
-            let room = self.scenario.engines[pool.engine].room.min(pool.max).max(1);
+            // Where no jobs are counted, as many run at once as wait for one.
+            let most = if pool.fixed { pool.min_idle } else { pool.max };
+            let room = self.scenario.engines[pool.engine].room.min(most).max(1);
             longest += work / room;
         }
         longest
@@ -73,8 +75,10 @@ impl State {
                 })
                 .collect();
             let idle = registrations.iter().filter(|runner| runner.online).count();
-            // After three failures in a row one instance is made at a time, until a job proves that they work.
-            let few = self.disk.is_proving(&format!("p{index}"))
+            // After three failures in a row one instance is made at a time, until a job proves that they work. Where none may
+            // come for hours, a runner that waits for one proves it.
+            let few = !plan.fixed
+                && self.disk.is_proving(&format!("p{index}"))
                 && (1..=wanted).contains(&living)
                 && idle == registrations.len();
             let as_wanted = (living == wanted || few)
@@ -84,7 +88,10 @@ impl State {
                 && idle == registrations.len();
             let name = format!("p{index}");
             let set = self.sim.every_set().into_iter().find(|set| set.name == name);
-            if set.is_none_or(|set| set.session.is_none()) {
+            if set.is_some() && plan.fixed {
+                return Some(format!("pool p{index} has a scale set"));
+            }
+            if !plan.fixed && set.is_none_or(|set| set.session.is_none()) {
                 return Some(format!("pool p{index} has no session"));
             }
             if !as_wanted {
@@ -123,7 +130,12 @@ impl State {
         // While it is away, each pool asks every half minute and each runner every minute, three times each.
         let most: u64 = self.scenario.pools.iter().map(|pool| u64::from(pool.max)).sum();
         let away = self.github.away_minutes * (8 * pools + 3 * most);
-        let allowed = 200 + pools * minutes * 4 + jobs * 12 + strikes * 40 + away;
+        // Where runners register by themselves: a list a minute, and what an idle runner costs that GitHub removes.
+        let kept = self.scenario.pools.iter().filter(|pool| pool.fixed);
+        let idle: u64 = kept.map(|pool| 1 + u64::from(pool.min_idle)).sum();
+        let often = if self.scenario.github.idle_removal.is_some() { 4 } else { 1 };
+        let kept_full = minutes * idle * often;
+        let allowed = 200 + pools * minutes * 4 + jobs * 12 + strikes * 40 + away + kept_full;
         self.look(Check::Budget, requests <= allowed, || {
             format!("{requests} requests for {jobs} jobs in {minutes} minutes with {strikes} faults; {allowed} are allowed")
         });

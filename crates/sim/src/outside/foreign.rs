@@ -23,6 +23,10 @@ impl State {
 
     /// Somebody deletes the pool's scale set, and makes one of its own by that name.
     pub(super) fn foreign_set(&mut self, pool: usize, lasts: Duration) {
+        // A pool without a set has no name that anybody could take.
+        if self.scenario.pools[pool].fixed {
+            return;
+        }
         let now = self.github_now();
         if let Some(set) = self.set_of(pool) {
             self.sim.lose_set(now, set.id);

@@ -115,10 +115,22 @@ pub(super) fn prepare(scenario: &Scenario) -> Result<(Sim, ScopeId), String> {
 /// What a request is, as far as the checks ask.
 enum Asked {
     Mint(String),
+    /// A registration outside any set, which counts against the credential's hour.
+    Register(String),
     RemoveAgent(i64),
-    Poll { set: Option<SetId>, cursor: i64, capacity: Option<u32> },
-    Acknowledge { set: Option<SetId>, message: i64 },
-    Acquire { set: SetId, jobs: usize },
+    Poll {
+        set: Option<SetId>,
+        cursor: i64,
+        capacity: Option<u32>,
+    },
+    Acknowledge {
+        set: Option<SetId>,
+        message: i64,
+    },
+    Acquire {
+        set: SetId,
+        jobs: usize,
+    },
     OpenSession(SetId),
     RefreshSession(SetId),
     CloseSession(String),
@@ -126,6 +138,16 @@ enum Asked {
     DeleteSet(SetId),
     Rest(Bucket),
     Other,
+}
+
+impl Asked {
+    fn bucket(&self) -> Option<Bucket> {
+        match self {
+            Self::Rest(bucket) => Some(*bucket),
+            Self::Register(_) => Some(Bucket::Core),
+            _ => None,
+        }
+    }
 }
 
 impl State {
@@ -208,12 +230,27 @@ impl State {
         if path == REGISTRATION {
             return Asked::Rest(Bucket::Registration);
         }
+        if *method == Method::POST && path.ends_with("/actions/runners/generate-jitconfig") {
+            let body: serde_json::Value =
+                serde_json::from_slice(request.body()).unwrap_or_default();
+            return Asked::Register(body["name"].as_str().unwrap_or_default().to_owned());
+        }
         if path.starts_with("/api/v3/") { Asked::Rest(Bucket::Core) } else { Asked::Other }
     }
 
     fn check_request(&mut self, life: Life, sent: Duration, asked: &Asked) {
+        if let Some(bucket) = asked.bucket()
+            && let Some((until, since, of)) = self.github.left_alone.get(&bucket).copied()
+        {
+            let now = self.now();
+            // A second's grace: GitHub tells whole seconds.
+            let early = of == life && sent > since && now + Duration::from_secs(1) < until;
+            self.look(Check::RateLimit, !early, || {
+                format!("GitHub asked to be left alone until {:.0} s", until.as_secs_f64())
+            });
+        }
         match asked {
-            Asked::Mint(name) => {
+            Asked::Mint(name) | Asked::Register(name) => {
                 let row = RunnerName::new(name).ok().and_then(|name| self.disk.row(&name));
                 // The row may have gone on while the request was on its way, but not to nothing.
                 let intended = row.is_some_and(|row| row.registration.may_exist());
@@ -263,16 +300,6 @@ impl State {
             Asked::ChangeSet(set) => self.check_own_set(*set, "changed"),
             Asked::DeleteSet(set) => self.check_set_deleted(*set),
             Asked::OpenSession(set) => self.check_own_set(*set, "listened to"),
-            Asked::Rest(bucket) => {
-                if let Some((until, since, of)) = self.github.left_alone.get(bucket).copied() {
-                    let now = self.now();
-                    // A second's grace: GitHub tells whole seconds.
-                    let early = of == life && sent > since && now + Duration::from_secs(1) < until;
-                    self.look(Check::RateLimit, !early, || {
-                        format!("GitHub asked to be left alone until {:.0} s", until.as_secs_f64())
-                    });
-                }
-            }
             _ => {}
         }
     }
@@ -315,12 +342,13 @@ impl State {
                     self.github.fresh.insert(*set, ());
                 }
             }
-            Asked::Rest(bucket)
+            Asked::Rest(_) | Asked::Register(_)
                 if matches!(
                     response.status(),
                     StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS
                 ) =>
             {
+                let Some(bucket) = asked.bucket() else { return };
                 let number = |name: &str| -> Option<i64> {
                     response.headers().get(name)?.to_str().ok()?.parse().ok()
                 };
@@ -336,7 +364,7 @@ impl State {
                 let until = now + Duration::from_secs(u64::try_from(wait).unwrap_or(0));
                 // The daemon knows once the answer has arrived.
                 let known = now + self.scenario.latency + self.scenario.tick;
-                self.github.left_alone.insert(*bucket, (until, known, life));
+                self.github.left_alone.insert(bucket, (until, known, life));
                 self.github.longest_wait = self.github.longest_wait.max(until);
             }
             _ => {}

@@ -198,6 +198,23 @@ impl Forge for Site {
         })
     }
 
+    fn register<'a>(
+        &'a self,
+        group: RunnerGroupId,
+        labels: &'a [String],
+        runner: &'a RunnerName,
+    ) -> BoxFuture<'a, Result<Minted, ForgeError>> {
+        Box::pin(async move {
+            self.note(format!("register {runner} in {group} with {}", labels.join(",")));
+            let mut state = self.state();
+            let id = RegistrationId(state.next());
+            state
+                .registrations
+                .insert(runner.to_string(), (0, Registered { id, online: false, job: None }));
+            Ok(Minted { id, jit: JitConfig::new(format!("jit-{runner}")) })
+        })
+    }
+
     fn find_runner<'a>(
         &'a self,
         runner: &'a RunnerName,

@@ -13,9 +13,9 @@ use std::{
 
 use dayfly_core::{
     model::{
-        ControllerId, Deadlines, Event, Exit, InstanceSpec, JobEntry, JobEntryKind, JobId, Limits,
-        Message, MessageId, PoolSpec, RegistrationId, RunnerName, ScopeKind, ScopeSpec, SessionId,
-        Spec, Statistics, Suffix, later,
+        ControllerId, Deadlines, DemandSource, Event, Exit, InstanceSpec, JobEntry, JobEntryKind,
+        JobId, Limits, Message, MessageId, PoolSpec, RegistrationId, RunnerName, ScaleSetSpec,
+        ScopeKind, ScopeSpec, SessionId, Spec, Statistics, Suffix, later,
     },
     ports::{
         Backend, Clock, EventSink, Forge, Ids, InstanceEvent, InstanceStatus, ScaleSetRecord, Store,
@@ -250,8 +250,7 @@ pub fn pool(name: &str, warm: u32) -> PoolSpec {
         scope: "acme".to_owned().try_into().unwrap(),
         labels: Vec::new(),
         group: "Default".into(),
-        scale_set: name.into(),
-        adopt: false,
+        demand: DemandSource::ScaleSet(ScaleSetSpec { name: name.into(), adopt: false }),
         backend: format!("on-{name}").try_into().unwrap(),
         mark: instance.mark().into(),
         instance: Arc::new(instance),

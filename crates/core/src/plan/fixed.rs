@@ -1,0 +1,186 @@
+//! A pool kept full: its runners register by themselves, and no message tells of their jobs.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    census::Census,
+    earlier,
+    pool::{creation_key, credential_until, credential_waits},
+    scale_set::{call, close_session, waits_until},
+};
+use crate::{
+    effect::{Membership, ScaleSetCall},
+    model::{
+        Instance, PoolSpec, Registration, ScaleSetTrack, ScopeName, SessionTrack, Spec, later,
+    },
+    world::{Action, Pool, World},
+};
+
+/// How long GitHub may see a waiting runner offline before it goes: a connection that breaks is made again within minutes.
+pub(super) const OFFLINE_MAX: SignedDuration = SignedDuration::from_mins(10);
+
+/// A runner that waited this long without a job shows that creation works as well as one with a job does.
+const PROVEN: SignedDuration = SignedDuration::from_mins(2);
+
+/// One in this many of a credential's requests is kept for what has to be removed, looked up and listed.
+const KEPT: u32 = 10;
+
+/// As what the pool's next runner registers; `None` while its group is not known, or runners of another scope are left.
+pub(super) fn membership(pool: &Pool, of: &PoolSpec) -> Option<(ScopeName, Membership)> {
+    if !is_set_up(pool, of) {
+        return None;
+    }
+    let labels: Arc<[String]> = of.all_labels().into();
+    Some((of.scope.clone(), Membership::Alone { group: pool.group?, labels }))
+}
+
+/// Whether the pool is one that is kept full, and nothing is left of what it was before.
+pub(super) fn is_set_up(pool: &Pool, of: &PoolSpec) -> bool {
+    of.scale_set().is_none()
+        && pool.state.scale_set == ScaleSetTrack::Unknown
+        && pool.state.registers_in.as_ref() == Some(&of.scope)
+}
+
+/// What the pool needs of GitHub beside its runners.
+pub(super) fn plan(
+    world: &World,
+    spec: &Spec,
+    pool: &Pool,
+    of: &PoolSpec,
+    census: &Census<'_>,
+    now: Timestamp,
+    actions: &mut Vec<Action>,
+) -> Option<Timestamp> {
+    if pool.state.scale_set != ScaleSetTrack::Unknown || pool.state.session != SessionTrack::None {
+        return leave_set(world, spec, pool, of, now, actions);
+    }
+    let name = &pool.state.name;
+    if pool.state.registers_in.as_ref() != Some(&of.scope) {
+        // Runners of another scope are asked for there until the last of them is gone.
+        if pool.state.registers_in.is_none() || pool.runners.is_empty() {
+            let scope = Some(of.scope.clone());
+            actions.push(Action::RegisterIn { pool: name.clone(), scope });
+        }
+        return None;
+    }
+    let mut due = prove(world, of, census, now, actions);
+    if pool.group.is_none() && !world.is_stopping() {
+        match waits_until(world, pool, Some(of), now) {
+            Some(until) => due = earlier(due, Some(until)),
+            None => {
+                let find = ScaleSetCall::FindGroup(of.group.clone());
+                call(world, pool, &of.scope, find, actions);
+            }
+        }
+    }
+    due
+}
+
+/// The pool had a scale set before: its runners go once they are free, and the set with the last of them. One that we did not
+/// make stays.
+fn leave_set(
+    world: &World,
+    spec: &Spec,
+    pool: &Pool,
+    of: &PoolSpec,
+    now: Timestamp,
+    actions: &mut Vec<Action>,
+) -> Option<Timestamp> {
+    if pool.state.session != SessionTrack::None {
+        return close_session(world, spec, pool, now, actions);
+    }
+    if !pool.runners.is_empty() || world.is_stopping() {
+        return None;
+    }
+    if let Some(until) = waits_until(world, pool, Some(of), now) {
+        return Some(until);
+    }
+    match &pool.state.scale_set {
+        ScaleSetTrack::Present { id, scope, made: true, .. } if spec.scopes.contains_key(scope) => {
+            call(world, pool, scope, ScaleSetCall::Delete(*id), actions);
+        }
+        ScaleSetTrack::Deleting { id, .. } => {
+            let scope =
+                world.scope_of(pool.state.name.as_str()).unwrap_or_else(|| of.scope.clone());
+            call(world, pool, &scope, ScaleSetCall::Delete(*id), actions);
+        }
+        _ => actions.push(Action::LeaveSet(pool.state.name.clone())),
+    }
+    None
+}
+
+/// Where no job may come for hours, a runner that waits for one ends the pool's trouble with creation.
+fn prove(
+    world: &World,
+    of: &PoolSpec,
+    census: &Census<'_>,
+    now: Timestamp,
+    actions: &mut Vec<Action>,
+) -> Option<Timestamp> {
+    let key = creation_key(of);
+    let trouble = world.trouble(&key)?;
+    let proofs = census
+        .idle
+        .iter()
+        .filter(|row| row.created_at > trouble.last_at && row.mark == of.mark)
+        .filter_map(|row| Some(later(row.online_since?, PROVEN)));
+    let first = proofs.min()?;
+    if first > now {
+        return Some(first);
+    }
+    actions.push(Action::NoteWorks(key));
+    None
+}
+
+/// How many more registrations a scope's credential can make before its hour ends, and when that is.
+pub(super) fn registrations_left(
+    world: &World,
+    scope: &ScopeName,
+    now: Timestamp,
+) -> Option<(u32, Timestamp)> {
+    let limit = world.scope(scope)?.rate_limit.filter(|limit| limit.resets_at > now)?;
+    let left = limit.remaining.saturating_sub(limit.limit / KEPT);
+    Some((left.saturating_sub(unregistered(world, scope)), limit.resets_at))
+}
+
+/// How many runners more may be made now, and when it may be more: no more are on their way than the credential can still
+/// register.
+pub(super) fn creations_left(
+    world: &World,
+    of: &PoolSpec,
+    now: Timestamp,
+) -> (u32, Option<Timestamp>) {
+    if credential_waits(world, &of.scope, now) {
+        return (0, credential_until(world, &of.scope));
+    }
+    if world.pool(of.name.as_str()).is_none_or(|pool| pool.group.is_none()) {
+        return (0, None);
+    }
+    match registrations_left(world, &of.scope, now) {
+        Some((left, resets_at)) => (left, Some(resets_at)),
+        None => (u32::MAX, None),
+    }
+}
+
+/// Runners of a scope that will still ask for a registration.
+fn unregistered(world: &World, scope: &ScopeName) -> u32 {
+    let waits = |row: &&crate::model::Runner| {
+        row.retiring.is_none()
+            && matches!(
+                row.instance,
+                Instance::Planned { .. }
+                    | Instance::Creating { .. }
+                    | Instance::Booting { .. }
+                    | Instance::Ready { .. }
+            )
+            && matches!(
+                row.registration,
+                Registration::None | Registration::Gone { .. } | Registration::Minting { .. }
+            )
+    };
+    let pools = world.pools().filter(|pool| pool.state.registers_in.as_ref() == Some(scope));
+    let count = pools.map(|pool| pool.runners.values().filter(waits).count()).sum::<usize>();
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
