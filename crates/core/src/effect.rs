@@ -377,6 +377,13 @@ pub enum Command {
         /// Even if it is busy.
         even_busy: bool,
     },
+    /// Replace a pool's warm and idle runners.
+    Flush {
+        /// Which pool.
+        pool: PoolName,
+        /// Its busy runners too.
+        even_busy: bool,
+    },
     /// Take no more jobs for a pool; busy runners finish.
     Drain(PoolName),
     /// Take jobs again.

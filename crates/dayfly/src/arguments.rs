@@ -49,6 +49,14 @@ pub enum Command {
         #[arg(long)]
         busy: bool,
     },
+    /// Replaces a pool's warm and idle runners
+    Flush {
+        /// The pool's name
+        pool: String,
+        /// Busy runners too; their jobs fail
+        #[arg(long)]
+        busy: bool,
+    },
     /// Takes no more jobs for a pool; busy runners finish
     Drain {
         /// The pool's name

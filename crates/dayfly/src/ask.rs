@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use dayfly_core::report::{Explanation, JobView, PlanView, RunnerView};
-use dayfly_server::{Accepted, RemoveRunner, StatusDocument};
+use dayfly_server::{Accepted, FlushPool, RemoveRunner, StatusDocument};
 use jiff::Timestamp;
 use reqwest::Method;
 use serde::Serialize;
@@ -52,6 +52,13 @@ pub async fn ask(command: Command, socket: PathBuf, json: bool) -> Result<()> {
             tell(
                 json,
                 &client.send_to(Method::POST, &["v1", "runners", &runner, "remove"], &body).await?,
+            )
+        }
+        Command::Flush { pool, busy } => {
+            let body = FlushPool { even_busy: busy };
+            tell(
+                json,
+                &client.send_to(Method::POST, &["v1", "pools", &pool, "flush"], &body).await?,
             )
         }
         Command::Drain { pool } => tell(

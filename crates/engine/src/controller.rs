@@ -373,7 +373,10 @@ impl Controller {
             Command::Remove { runner, .. } if self.world.runner(runner).is_none() => {
                 Some(Refused::NoSuchRunner(runner.clone()))
             }
-            Command::Drain(pool) | Command::Undrain(pool) | Command::DeletePool(pool)
+            Command::Flush { pool, .. }
+            | Command::Drain(pool)
+            | Command::Undrain(pool)
+            | Command::DeletePool(pool)
                 if self.world.pool(pool.as_str()).is_none() =>
             {
                 Some(Refused::NoSuchPool(pool.clone()))

@@ -24,7 +24,7 @@ use serde::Deserialize;
 use tokio::time::timeout;
 
 use crate::{
-    documents::{Accepted, RemoveRunner, StatusDocument, Version},
+    documents::{Accepted, FlushPool, RemoveRunner, StatusDocument, Version},
     error::ApiError,
 };
 
@@ -53,6 +53,7 @@ pub(crate) fn router(handle: Handle) -> Router {
         .route("/v1/pools/{name}", get(pool).delete(delete_pool))
         .route("/v1/pools/{name}/drain", post(drain))
         .route("/v1/pools/{name}/undrain", post(undrain))
+        .route("/v1/pools/{name}/flush", post(flush))
         .fallback(|| async { ApiError::no_such_route() })
         .method_not_allowed_fallback(|| async { ApiError::no_such_method() })
         .layer(DefaultBodyLimit::max(BODY_MAX))
@@ -181,6 +182,20 @@ async fn drain(State(handle): State<Handle>, Named(pool): Named<PoolName>) -> Ta
 async fn undrain(State(handle): State<Handle>, Named(pool): Named<PoolName>) -> Taken {
     let message = format!("pool {pool} takes jobs");
     take(&handle, Command::Undrain(pool), message).await
+}
+
+async fn flush(
+    State(handle): State<Handle>,
+    Named(pool): Named<PoolName>,
+    body: Result<Json<FlushPool>, JsonRejection>,
+) -> Taken {
+    let Json(FlushPool { even_busy }) = body?;
+    let message = if even_busy {
+        format!("every runner of pool {pool} is being replaced, whatever it does")
+    } else {
+        format!("warm and idle runners of pool {pool} are being replaced; its busy ones finish")
+    };
+    take(&handle, Command::Flush { pool, even_busy }, message).await
 }
 
 async fn delete_pool(State(handle): State<Handle>, Named(pool): Named<PoolName>) -> Taken {

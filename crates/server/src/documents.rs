@@ -69,6 +69,15 @@ pub struct RemoveRunner {
     pub even_busy: bool,
 }
 
+/// The body of `POST /v1/pools/{name}/flush`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FlushPool {
+    /// Replace busy runners too: their jobs fail.
+    #[serde(default)]
+    pub even_busy: bool,
+}
+
 /// A command is committed; what it asks for happens now, or as soon as it may.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Accepted {

@@ -9,7 +9,7 @@ mod error;
 mod serve;
 mod socket;
 
-pub use documents::{Accepted, Daemon, RemoveRunner, StatusDocument, Version};
+pub use documents::{Accepted, Daemon, FlushPool, RemoveRunner, StatusDocument, Version};
 pub use error::{ErrorBody, ErrorDetail};
 pub use serve::serve;
 pub use socket::{Socket, SocketError};

@@ -331,6 +331,12 @@ impl Driver {
                 self.of_pool(*pool, Command::DeletePool, "user-delete-pool");
             }
             What::Remove { nth, even_busy } => self.remove(*nth, *even_busy),
+            What::Flush { pool, even_busy } => {
+                if let Ok(pool) = pool_name(*pool) {
+                    self.outside.lock().count("user-flush");
+                    self.command(Command::Flush { pool, even_busy: *even_busy });
+                }
+            }
             _ => {}
         }
     }

@@ -49,6 +49,14 @@ pub fn generate(seed: u64, jobs: usize, dials: &Dials) -> Scenario {
             }
         }
     }
+    for item in &mut items {
+        if let What::Remove { even_busy, .. } = item.what
+            && kept.u8(..3) == 0
+        {
+            let pool = kept.usize(..scenario.pools.len());
+            item.what = What::Flush { pool, even_busy };
+        }
+    }
     Scenario { items, ..scenario }
 }
 

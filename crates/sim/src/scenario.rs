@@ -236,6 +236,13 @@ pub enum What {
         /// Even if it is busy.
         even_busy: bool,
     },
+    /// A user has a pool's runners replaced.
+    Flush {
+        /// The pool.
+        pool: usize,
+        /// Even busy ones.
+        even_busy: bool,
+    },
     /// A user deletes a pool.
     DeletePool {
         /// The pool.

@@ -119,6 +119,8 @@ impl Display for What {
             Self::Undrain { pool } => write!(f, "undrain p{pool}"),
             Self::Remove { nth, even_busy: false } => write!(f, "remove {nth}"),
             Self::Remove { nth, even_busy: true } => write!(f, "remove {nth} busy"),
+            Self::Flush { pool, even_busy: false } => write!(f, "flush p{pool}"),
+            Self::Flush { pool, even_busy: true } => write!(f, "flush p{pool} busy"),
             Self::DeletePool { pool } => write!(f, "delete p{pool}"),
         }
     }
@@ -362,6 +364,8 @@ impl Scenario {
             ["second"] => What::Second,
             ["drain", pool] => What::Drain { pool: self.pool(pool)? },
             ["undrain", pool] => What::Undrain { pool: self.pool(pool)? },
+            ["flush", pool] => What::Flush { pool: self.pool(pool)?, even_busy: false },
+            ["flush", pool, "busy"] => What::Flush { pool: self.pool(pool)?, even_busy: true },
             ["delete", pool] => What::DeletePool { pool: self.pool(pool)? },
             ["remove", nth] => What::Remove { nth: nth.parse().ok()?, even_busy: false },
             ["remove", nth, "busy"] => What::Remove { nth: nth.parse().ok()?, even_busy: true },

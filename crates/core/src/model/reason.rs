@@ -55,6 +55,8 @@ pub enum Reason {
     JobTimeout,
     /// A user removed it.
     Removed,
+    /// A user had the pool's runners replaced.
+    Flushed,
     /// Its instance vanished without a word of the engine.
     InstanceLost,
 }
@@ -105,6 +107,7 @@ impl fmt::Display for Reason {
             Self::Orphan => f.write_str("the store did not know it"),
             Self::JobTimeout => f.write_str("its job ran longer than job_timeout"),
             Self::Removed => f.write_str("a user removed it"),
+            Self::Flushed => f.write_str("a user had the pool's runners replaced"),
             Self::InstanceLost => f.write_str("its instance vanished"),
         }
     }

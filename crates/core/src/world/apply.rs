@@ -6,7 +6,8 @@ use super::World;
 use crate::{
     effect::{Command, Flight, InstanceCall, Outcome},
     model::{
-        BackendName, EventKind, PoolName, Reason, RunnerName, ScopeName, Sign, Trouble, TroubleKey,
+        BackendName, EventKind, PoolName, Reason, Runner, RunnerName, ScopeName, Sign, Trouble,
+        TroubleKey,
     },
     planted::{Bug, planted},
     ports::{BackendError, ForgeError, ForgeErrorKind},
@@ -199,6 +200,7 @@ impl World {
                     self.retire(row, Reason::Removed, even_busy, now);
                 }
             }
+            Command::Flush { pool, even_busy } => self.flush(&pool, even_busy, now),
             Command::Drain(pool) => self.change_drain(&pool, Some(now), now),
             Command::Undrain(name) => {
                 if let Some(pool) = self.change_pool(&name) {
@@ -214,6 +216,20 @@ impl World {
             Command::Stop => {
                 self.stopping = true;
                 self.touch_all();
+            }
+        }
+    }
+
+    /// The pool's runners go, busy ones only where the user says so; its next plan makes others.
+    fn flush(&mut self, name: &PoolName, even_busy: bool, now: Timestamp) {
+        let rows: Vec<Runner> = self
+            .pools
+            .get(name)
+            .map(|pool| pool.runners.values().cloned().collect())
+            .unwrap_or_default();
+        for row in rows {
+            if even_busy || (!row.is_busy() && row.retiring.is_none()) {
+                self.retire(row, Reason::Flushed, even_busy, now);
             }
         }
     }

@@ -231,8 +231,15 @@ impl Run {
     fn user(&mut self, tape: &mut Tape) -> Result<(), String> {
         let names: Vec<_> = self.lab.world.runners().map(|row| row.name.clone()).collect();
         let pool = self.pool();
-        let command = match (tape.pick(8), names.get(tape.pick(names.len()))) {
+        let command = match (tape.pick(9), names.get(tape.pick(names.len()))) {
             (0, _) => Command::Drain(pool),
+            (8, _) => {
+                let even_busy = tape.chance(30);
+                if even_busy {
+                    self.outside.allowed.extend(names);
+                }
+                Command::Flush { pool, even_busy }
+            }
             (1..=3, _) | (_, None) => Command::Undrain(pool),
             (choice, Some(runner)) => {
                 let even_busy = choice == 4;

@@ -328,7 +328,8 @@ impl Hostile<'_> {
     }
 
     fn command(&mut self) -> Command {
-        match self.tape.pick(4) {
+        match self.tape.pick(5) {
+            4 => Command::Flush { pool: self.pool(), even_busy: self.tape.chance(30) },
             0 => Command::Remove { runner: self.runner(), even_busy: self.tape.chance(30) },
             1 => Command::Drain(self.pool()),
             2 => Command::DeletePool(self.pool()),

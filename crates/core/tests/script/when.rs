@@ -120,7 +120,7 @@ fn happened(stage: &mut Stage, text: &str) -> Result<(), String> {
         "ack" => answers::acknowledged(stage, &words)?,
         "group" | "set" | "session" | "acquired" => answers::scale_set(stage, &words)?,
         "watch" => watch(&words)?,
-        "drain" | "undrain" | "delete" | "remove" | "stop" => user(stage, &words)?,
+        "flush" | "drain" | "undrain" | "delete" | "remove" | "stop" => user(stage, &words)?,
         "all" => {
             let aliases = answers::all(stage, &words[1..]);
             if aliases.is_empty() {
@@ -155,10 +155,14 @@ fn watch(words: &[String]) -> Result<Outcome, String> {
     Ok(Outcome::WatchBroke { backend: words::backend(backend)?, error })
 }
 
-/// `drain POOL`, `undrain POOL`, `delete POOL`, `remove RUNNER --busy`, `stop`.
+/// `flush POOL --busy`, `drain POOL`, `undrain POOL`, `delete POOL`, `remove RUNNER --busy`, `stop`.
 fn user(stage: &mut Stage, words: &[String]) -> Result<Outcome, String> {
     let what = words.get(1).map_or("", String::as_str);
     Ok(Outcome::Command(match words.first().map_or("", String::as_str) {
+        "flush" => Command::Flush {
+            pool: words::pool(what)?,
+            even_busy: words.get(2).is_some_and(|word| word == "--busy"),
+        },
         "drain" => Command::Drain(words::pool(what)?),
         "undrain" => Command::Undrain(words::pool(what)?),
         "delete" => Command::DeletePool(words::pool(what)?),

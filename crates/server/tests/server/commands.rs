@@ -54,6 +54,24 @@ async fn a_runner_is_removed() {
 }
 
 #[tokio::test]
+async fn a_pool_is_flushed() {
+    let daemon = Daemon::start();
+    let path = "/v1/pools/linux/flush";
+    let message = taken(&daemon, "POST", path, Some("{}")).await;
+    assert!(message.contains("its busy ones finish"), "{message}");
+    let runners: Vec<RunnerView> = daemon.get("/v1/runners").await;
+    let flushed = runners.iter().find(|runner| runner.name == daemon.runner.as_str()).unwrap();
+    assert_eq!(flushed.reason.as_deref(), Some("a user had the pool's runners replaced"));
+    let message = taken(&daemon, "POST", path, Some(r#"{"even_busy": true}"#)).await;
+    assert!(message.contains("whatever it does"), "{message}");
+    let (status, body) = daemon.ask("POST", "/v1/pools/other/flush", Some("{}")).await;
+    assert_eq!(status, 404, "{body}");
+    let (status, body) = daemon.ask("POST", path, Some(r#"{"busy": true}"#)).await;
+    assert!((400..500).contains(&status), "{status}: {body}");
+    daemon.end().await;
+}
+
+#[tokio::test]
 async fn a_full_disk_is_said_and_passes() {
     let daemon = Daemon::start();
     daemon.full.store(true, Ordering::SeqCst);

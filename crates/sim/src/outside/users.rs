@@ -184,6 +184,7 @@ impl State {
             | What::Drain { .. }
             | What::Undrain { .. }
             | What::Remove { .. }
+            | What::Flush { .. }
             | What::DeletePool { .. } => return true,
         }
         self.settle_github();
