@@ -85,6 +85,12 @@ pub(crate) struct Signs {
 }
 
 impl Signs {
+    /// Whether a sign was told.
+    #[cfg(feature = "lxd")]
+    pub(crate) fn has(&self, sign: Sign) -> bool {
+        self.told.contains(&sign)
+    }
+
     /// The line's sign, if it has one that was not told before.
     pub(crate) fn read(&mut self, line: &str) -> Option<Sign> {
         let sign = Sign::read(line).filter(|sign| !self.told.contains(sign))?;

@@ -9,7 +9,7 @@ use dayfly_core::model::BackendName;
 
 use crate::{
     config::{BackendConfig, DockerConfig, TlsFiles},
-    keys,
+    keys, lxd,
     mask::visible,
     problem::Problems,
     table::{Table, Text},
@@ -58,7 +58,11 @@ fn backend(node: &Node, base: &Path, problems: &mut Problems) -> Option<BackendC
         // A kind that is misspelt, or of a later version, has been told already.
         if !kinds.is_empty() || table.is_known() {
             let message = format!("a backend is of one kind, and this has {}", kinds.len());
-            problems.error(&table.span, message, "write one of `docker`, `process`");
+            problems.error(
+                &table.span,
+                message,
+                "write one of `docker`, `lxd`, `incus`, `process`",
+            );
         }
         return None;
     };
@@ -68,6 +72,7 @@ fn backend(node: &Node, base: &Path, problems: &mut Problems) -> Option<BackendC
     match **kind {
         "docker" if is_plain => Some(BackendConfig::Docker(DockerConfig::default())),
         "docker" => docker(node, base, problems).map(BackendConfig::Docker),
+        "lxd" | "incus" => lxd::server(node, base, problems).map(BackendConfig::Lxd),
         "process" if is_plain => Some(BackendConfig::Process { directory: None }),
         "process" => {
             let table = Table::of(node, &keys::PROCESS, problems)?;
@@ -140,7 +145,12 @@ fn tls(node: &Node, base: &Path, problems: &mut Problems) -> Option<TlsFiles> {
 }
 
 /// A path, relative to the configuration file's directory.
-fn path(table: &Table<'_>, key: &str, base: &Path, problems: &mut Problems) -> Option<PathBuf> {
+pub(crate) fn path(
+    table: &Table<'_>,
+    key: &str,
+    base: &Path,
+    problems: &mut Problems,
+) -> Option<PathBuf> {
     table.parsed(key, problems, |text| {
         if text.contains('\0') { Err("write a path".to_owned()) } else { Ok(base.join(text)) }
     })

@@ -55,6 +55,8 @@ pub struct AppAuth {
 pub enum BackendConfig {
     /// Docker, or Podman by its compatible socket.
     Docker(DockerConfig),
+    /// LXD or Incus.
+    Lxd(LxdConfig),
     /// Processes of this host.
     Process {
         /// Where instances keep their directories; `None`: the backend's default.
@@ -64,6 +66,38 @@ pub enum BackendConfig {
     Noop {
         /// The socket of that process.
         socket: PathBuf,
+    },
+}
+
+/// How a server of LXD or Incus is reached, and what of it is used.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LxdConfig {
+    /// Where it is.
+    pub server: LxdServerConfig,
+    /// The project; `None`: the default one.
+    pub project: Option<String>,
+    /// The member of a cluster that instances are made on; `None`: the cluster chooses.
+    pub target: Option<String>,
+}
+
+/// Where a server of LXD or Incus is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum LxdServerConfig {
+    /// On this machine, where its packages put it.
+    #[default]
+    Found,
+    /// On this machine, by its socket.
+    Socket(PathBuf),
+    /// Elsewhere.
+    Remote {
+        /// `https://HOST:PORT`.
+        url: String,
+        /// The PEM file of our certificate.
+        client_certificate: PathBuf,
+        /// Its private key, PEM.
+        client_key: SecretRef,
+        /// The PEM file of the server's own certificate; `None`: this machine's authorities vouch for it.
+        server_certificate: Option<PathBuf>,
     },
 }
 

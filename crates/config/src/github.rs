@@ -217,7 +217,12 @@ fn app(node: &Node, base: &Path, problems: &mut Problems) -> Option<AppAuth> {
 }
 
 /// A secret's reference. What stands there instead is never repeated.
-fn secret(table: &Table<'_>, key: &str, base: &Path, problems: &mut Problems) -> Option<SecretRef> {
+pub(crate) fn secret(
+    table: &Table<'_>,
+    key: &str,
+    base: &Path,
+    problems: &mut Problems,
+) -> Option<SecretRef> {
     const FORMS: &str = "file:PATH, env:NAME or credential:NAME (of systemd)";
     let node = table.get(key)?;
     let Some(text) = node.text() else {

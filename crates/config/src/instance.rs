@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use dayfly_core::model::{InstanceSpec, Mount, PullPolicy};
 
 use crate::{
-    keys,
+    config::BackendConfig,
+    keys, lxd,
     mask::visible,
     problem::Problems,
     quantity,
@@ -16,10 +17,15 @@ use crate::{
 /// The runner program reads its settings from variables that begin so; the waiter sets them.
 const RUNNER_INPUT: &str = "ACTIONS_RUNNER_INPUT_";
 
-/// Reads everything but the image, which depends on the backend.
-pub(crate) fn read(pool: &Table<'_>, problems: &mut Problems) -> InstanceSpec {
+/// Reads everything but the image.
+pub(crate) fn read(
+    pool: &Table<'_>,
+    kind: Option<&BackendConfig>,
+    problems: &mut Problems,
+) -> InstanceSpec {
     let (capabilities_add, capabilities_drop) = capabilities(pool, problems);
-    InstanceSpec {
+    let is_lxd = matches!(kind, Some(BackendConfig::Lxd(_)));
+    let mut instance = InstanceSpec {
         image: String::new(),
         pull: pull(pool, problems),
         command: command(pool, problems),
@@ -32,13 +38,17 @@ pub(crate) fn read(pool: &Table<'_>, problems: &mut Problems) -> InstanceSpec {
         environment: environment(pool, problems),
         capabilities_add,
         capabilities_drop,
-        devices: pool.strings("devices", problems),
+        // In LXD's words they are a mapping.
+        devices: if is_lxd { Vec::new() } else { pool.strings("devices", problems) },
         user: pool.string("user", problems),
         read_only_root: pool.flag("read_only", problems),
         privileged: pool.flag("privileged", problems),
         runtime: pool.string("runtime", problems),
         init: pool.flag("init", problems),
-    }
+        lxd: None,
+    };
+    instance.lxd = is_lxd.then(|| lxd::instance(pool, &instance, problems));
+    instance
 }
 
 fn pull(pool: &Table<'_>, problems: &mut Problems) -> PullPolicy {

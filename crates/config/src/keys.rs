@@ -38,12 +38,23 @@ pub(crate) const APP: Keys = Keys {
 
 pub(crate) const BACKEND: Keys = Keys {
     hidden: &["noop"],
-    later: &["lxd", "incus", "libvirt", "openstack", "tart", "exec", "budget"],
+    later: &["libvirt", "openstack", "tart", "exec", "budget"],
     instead: &[("podman", "write `docker: { host: unix:///run/podman/podman.sock }`")],
-    ..keys("a backend", &["docker", "process"])
+    ..keys("a backend", &["docker", "lxd", "incus", "process"])
 };
 
 pub(crate) const DOCKER: Keys = keys("`docker`", &["host", "context", "tls"]);
+pub(crate) const LXD: Keys = Keys {
+    instead: &[
+        ("host", "write `url: https://HOST:8443`, or `socket: PATH`"),
+        ("cert", "write `client_cert`"),
+        ("key", "write `client_key`"),
+    ],
+    ..keys(
+        "`lxd`",
+        &["socket", "url", "client_cert", "client_key", "server_cert", "project", "target"],
+    )
+};
 pub(crate) const TLS: Keys = keys("`tls`", &["ca", "cert", "key"]);
 pub(crate) const PROCESS: Keys = keys("`process`", &["directory"]);
 pub(crate) const NOOP: Keys = keys("`noop`", &["socket"]);
@@ -52,7 +63,7 @@ pub(crate) const STORE: Keys =
     Keys { later: &["postgres", "postgresql"], ..keys("`store`", &["sqlite"]) };
 
 pub(crate) const POOL: Keys = Keys {
-    later: &["repositories", "hold"],
+    later: &["repositories", "hold", "denylist", "allowlist", "setup", "runner_version"],
     instead: &[
         ("backend", "write `backends: [NAME]`"),
         ("runner_group", "write `group`"),
@@ -89,6 +100,12 @@ pub(crate) const POOL: Keys = Keys {
             "privileged",
             "runtime",
             "init",
+            "instance",
+            "profiles",
+            "storage",
+            "disk",
+            "nesting",
+            "config",
             "warm",
             "min_idle",
             "max",
@@ -114,6 +131,14 @@ pub(crate) const CONTAINER_ONLY: &[&str] = &[
     "init",
 ];
 
+/// Keys of a pool that only LXD and Incus can heed.
+pub(crate) const LXD_ONLY: &[&str] =
+    &["instance", "profiles", "storage", "disk", "nesting", "config"];
+
+/// Keys of a pool that LXD and Incus have no word for.
+pub(crate) const NOT_LXD: &[&str] =
+    &["pull", "tmpfs", "capabilities", "read_only", "runtime", "init"];
+
 pub(crate) const MOUNT: Keys = keys("a mount", &["source", "target", "read_only"]);
 pub(crate) const CAPABILITIES: Keys = keys("`capabilities`", &["add", "drop"]);
 pub(crate) const SCHEDULE: Keys =
@@ -129,13 +154,14 @@ mod tests {
 
     use super::*;
 
-    const SECTIONS: [&Keys; 14] = [
+    const SECTIONS: [&Keys; 15] = [
         &FILE,
         &SCOPE,
         &AUTH,
         &APP,
         &BACKEND,
         &DOCKER,
+        &LXD,
         &TLS,
         &PROCESS,
         &STORE,
@@ -176,7 +202,9 @@ mod tests {
                 keys.known.iter().chain(keys.hidden).chain(keys.later).chain(instead).collect();
             assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len(), "{all:?}");
         }
-        assert!(CONTAINER_ONLY.iter().all(|key| POOL.known.contains(key)));
+        for keys in [CONTAINER_ONLY, LXD_ONLY, NOT_LXD] {
+            assert!(keys.iter().all(|key| POOL.known.contains(key)));
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod instance;
 mod keys;
 mod limits;
 mod load;
+mod lxd;
 mod mask;
 mod pools;
 mod problem;
@@ -20,7 +21,10 @@ mod secret;
 mod table;
 mod yaml;
 
-pub use config::{AppAuth, Auth, BackendConfig, Config, DockerConfig, ScopeConfig, TlsFiles};
+pub use config::{
+    AppAuth, Auth, BackendConfig, Config, DockerConfig, LxdConfig, LxdServerConfig, ScopeConfig,
+    TlsFiles,
+};
 pub use load::{EXIT_CODE, FILE_BYTES_MAX, load, parse};
 pub use problem::{ConfigErrors, Problem};
 pub use secret::{Environment, ProcessEnvironment, SecretError, SecretRef, default_token};

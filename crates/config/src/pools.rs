@@ -142,7 +142,7 @@ fn pool(
     });
     let backend = backend(table, backends, problems);
     let kind = backend.as_ref().and_then(|backend| backends.get(backend)).and_then(Option::as_ref);
-    let mut instance = instance::read(table, problems);
+    let mut instance = instance::read(table, kind, problems);
     refuse_container_keys(table, kind, problems);
     let image = image(table, backend.as_ref(), kind, backends, problems);
     let (limits, schedules) = limits::read(table, problems);
@@ -352,6 +352,9 @@ fn image(
                 Some(BackendConfig::Process { .. }) => {
                     "write the directory of GitHub's runner program"
                 }
+                Some(BackendConfig::Lxd(_)) => {
+                    "write an image that has GitHub's runner program, by its alias or fingerprint"
+                }
                 _ => {
                     "write an image that has GitHub's runner program, such as ghcr.io/actions/actions-runner:latest"
                 }
@@ -408,12 +411,29 @@ fn first_key(node: &Node) -> std::ops::Range<usize> {
     }
 }
 
-/// The process backend refuses these at each create; here they are found at once.
+/// What the pool's backend has no word for. It refuses these at each create; here they are found at once.
 fn refuse_container_keys(table: &Table<'_>, kind: Option<&BackendConfig>, problems: &mut Problems) {
-    if !matches!(kind, Some(BackendConfig::Process { .. })) {
-        return;
+    const OTHER: &str = "remove it, or use a backend that makes containers";
+    const LXD: &str = "remove it, or use a backend `lxd` or `incus`";
+    match kind {
+        Some(BackendConfig::Process { .. }) => {
+            let which = "not for plain processes, which the pool's backend makes";
+            refuse(table, keys::CONTAINER_ONLY, which, OTHER, problems);
+            refuse(table, keys::LXD_ONLY, "for LXD and Incus alone", LXD, problems);
+        }
+        Some(BackendConfig::Lxd(_)) => {
+            let remedy = "remove it: `config` and `devices` take what LXD has, in its own words";
+            refuse(table, keys::NOT_LXD, "nothing that LXD knows", remedy, problems);
+        }
+        Some(BackendConfig::Docker(_) | BackendConfig::Noop { .. }) => {
+            refuse(table, keys::LXD_ONLY, "for LXD and Incus alone", LXD, problems);
+        }
+        None => {}
     }
-    for key in keys::CONTAINER_ONLY {
+}
+
+fn refuse(table: &Table<'_>, refused: &[&str], which: &str, remedy: &str, problems: &mut Problems) {
+    for key in refused {
         let Some(node) = table.get(key) else { continue };
         let is_off = match &node.value {
             Value::Scalar { kind: Kind::Bool(on), .. } => !on,
@@ -422,13 +442,7 @@ fn refuse_container_keys(table: &Table<'_>, kind: Option<&BackendConfig>, proble
             _ => false,
         };
         if !is_off {
-            let message =
-                format!("`{key}` is not for plain processes, which the pool's backend makes");
-            problems.error(
-                &node.span,
-                message,
-                "remove it, or use a backend that makes containers",
-            );
+            problems.error(&node.span, format!("`{key}` is {which}"), remedy);
         }
     }
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod docker;
+mod lxd;
 mod noop;
 mod odd;
 mod process;

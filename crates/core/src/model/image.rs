@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::LxdSpec;
+
 /// When an image is fetched.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -68,6 +70,9 @@ pub struct InstanceSpec {
     pub runtime: Option<String>,
     /// Whether the engine's own init process is PID 1.
     pub init: bool,
+    /// What only LXD and Incus know; `None` for every other backend, and then no part of the mark.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lxd: Option<LxdSpec>,
 }
 
 impl InstanceSpec {

@@ -4,6 +4,7 @@ mod event;
 mod ids;
 mod image;
 mod job;
+mod lxd;
 mod reason;
 mod registration;
 mod runner;
@@ -22,6 +23,7 @@ pub use ids::{
 pub use image::{InstanceSpec, Mount, PullPolicy};
 pub use instance::{Exit, Instance};
 pub use job::{Job, JobEntry, JobEntryKind, JobState};
+pub use lxd::{LxdKind, LxdSpec};
 pub use reason::Reason;
 pub use registration::{Proof, Registration};
 pub use runner::{Attempt, InvalidTransition, Phase, Retiring, Runner};

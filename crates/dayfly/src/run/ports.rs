@@ -6,8 +6,11 @@ use std::{
     sync::Arc,
 };
 
-use dayfly_backends::{docker, noop, process};
-use dayfly_config::{BackendConfig, Config, DockerConfig, ScopeConfig};
+use dayfly_backends::{docker, lxd, noop, process};
+use dayfly_config::{
+    BackendConfig, Config, DockerConfig, LxdConfig, LxdServerConfig, ProcessEnvironment,
+    ScopeConfig,
+};
 use dayfly_core::{
     model::{BackendName, ControllerId, ScopeName},
     ports::{Backend, Clock, Forge, Transport},
@@ -76,6 +79,9 @@ pub fn backend(
         BackendConfig::Docker(settings) => {
             Arc::new(docker::Docker::connect(&docker(settings), controller).map_err(refused)?)
         }
+        BackendConfig::Lxd(settings) => {
+            Arc::new(lxd::Lxd::connect(&lxd(name, settings)?, controller).map_err(refused)?)
+        }
         BackendConfig::Process { directory } => {
             let options = process(directory.as_deref(), config, name);
             Arc::new(process::Process::new(&options, controller).map_err(refused)?)
@@ -99,6 +105,10 @@ pub async fn controllers(
                 Err(error) => Err(error),
             }
         }
+        BackendConfig::Lxd(settings) => match lxd::Lxd::connect(&lxd(name, settings)?, nobody) {
+            Ok(server) => server.controllers().await,
+            Err(error) => Err(error),
+        },
         BackendConfig::Process { directory } => {
             process::Process::controllers(&process(directory.as_deref(), config, name))
         }
@@ -123,6 +133,37 @@ fn docker(settings: &DockerConfig) -> docker::DockerOptions {
             key: files.key.clone(),
         }),
     }
+}
+
+/// Reads the certificates and the key that a server's settings name.
+fn lxd(name: &BackendName, settings: &LxdConfig) -> Result<lxd::LxdOptions, Failure> {
+    let read = |path: &Path| {
+        std::fs::read_to_string(path).map_err(|error| {
+            Failure::new(
+                Code::Backend,
+                format!("backend {name} can't be used: {}: {error}", path.display()),
+            )
+        })
+    };
+    let server = match &settings.server {
+        LxdServerConfig::Found => lxd::LxdServer::Found,
+        LxdServerConfig::Socket(path) => lxd::LxdServer::Socket(path.clone()),
+        LxdServerConfig::Remote { url, client_certificate, client_key, server_certificate } => {
+            lxd::LxdServer::Remote(lxd::LxdRemote {
+                url: url.clone(),
+                client_certificate: read(client_certificate)?,
+                client_key: client_key
+                    .resolve(&ProcessEnvironment)
+                    .map_err(|error| Failure::new(Code::Credential, error))?,
+                server_certificate: server_certificate.as_deref().map(read).transpose()?,
+            })
+        }
+    };
+    Ok(lxd::LxdOptions {
+        server,
+        project: settings.project.clone(),
+        target: settings.target.clone(),
+    })
 }
 
 fn process(

@@ -1,0 +1,20 @@
+# Starts the keeper of an instance in a session of its own, and returns once its waiter can take a registration.
+# $1: the keeper's script; the rest: its arguments.
+state=/var/lib/dayfly
+keeper=$1
+shift
+mkdir -p /var/lib || exit 77
+# The first one alone makes this directory: a second one, of a create that was repeated after a crash, only waits.
+if mkdir -m 700 "$state" 2>/dev/null; then
+  # Twice: the first leads a session, wherefore the second has to fork. A background child of this shell would ignore
+  # SIGINT, and so would every process of the job.
+  setsid setsid /bin/sh -c "$keeper" dayfly "$@" </dev/null >"$state/keeper" 2>&1 || exit 77
+fi
+looks=0
+until [ -p /run/dayfly/bell ]; do
+  [ ! -e "$state/exit" ] || exit 78
+  # A minute and more.
+  [ "$looks" -lt 1400 ] || exit 75
+  looks=$((looks + 1))
+  sleep 0.05 2>/dev/null || sleep 1
+done

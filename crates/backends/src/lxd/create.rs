@@ -1,0 +1,175 @@
+//! Making an instance and starting its waiter.
+
+use std::time::Duration;
+
+use dayfly_core::{
+    model::{ControllerId, InstanceSpec, RunnerName},
+    ports::{BackendError, BackendErrorKind, CreateRequest, Created},
+};
+use reqwest::Method;
+use serde_json::json;
+
+use super::{
+    client::{Body, Client},
+    console, destroy,
+    error::Failed,
+    guest::{self, BEGIN, KEEP},
+    records::{ByName, Standing, by_name},
+    template::{self, KEY_READY},
+    wire::{NewInstance, Operation, StateChange},
+};
+use crate::{console::LAST_OUTPUT_LINES, failure::failure, waiter::SCRIPT};
+
+/// How long the server itself may try to start an instance, in seconds.
+const START_S: i64 = 60;
+
+/// How many running operations of one instance are waited for: there are its create and its start.
+const OPERATIONS_MAX: usize = 4;
+
+/// From one look at a create that is under way to the next, where the server does not name its operation.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
+
+/// Makes and starts a runner's instance, or takes the one that an earlier call made.
+pub(super) async fn create(
+    client: &Client,
+    controller: ControllerId,
+    request: CreateRequest<'_>,
+) -> Result<Created, BackendError> {
+    let runner = request.runner;
+    let operation = format!("create instance {runner}");
+    let body = template::runner(controller, request.pool, runner, request.spec)?;
+    match make(client, &body).await {
+        Ok(()) => {}
+        Err(failed) if failed.is_taken() => {
+            if let Some(done) = taken(client, controller, runner).await? {
+                return Ok(done);
+            }
+        }
+        Err(failed) => return Err(failed.changing(operation, &client.address)),
+    }
+    match bring_up(client, runner.as_str(), request.spec).await {
+        Ok(()) => match by_name(client, controller, runner).await? {
+            ByName::Ours(found) => Ok(Created { id: found.id, ready: true }),
+            ByName::Absent | ByName::Foreign => {
+                let detail = "it was made, and is gone";
+                Err(failure(BackendErrorKind::Transient, operation, detail))
+            }
+        },
+        Err(failed) => {
+            // One that does not come up would fare no better at the next start.
+            if failed.kind != BackendErrorKind::Unknown
+                && let Err(error) = destroy::destroy(client, controller, runner).await
+            {
+                // It bears our tag: a list shows it, and whoever reads the list removes it.
+                tracing::warn!(%runner, %error, "the instance that would not start could not be removed yet");
+            }
+            Err(failed)
+        }
+    }
+}
+
+/// Has the server make an instance.
+pub(super) async fn make(client: &Client, body: &NewInstance) -> Result<(), Failed> {
+    let target = client.target().map(|target| ("target", target));
+    let query: Vec<_> = target.into_iter().collect();
+    client.change(Method::POST, "/1.0/instances", &query, Body::json(body)?).await.map(drop)
+}
+
+/// What there is under the name already. `None`: it is ours and has to be brought up. The crash that leads there is
+/// between the create call and its answer, or before the waiter was ready.
+async fn taken(
+    client: &Client,
+    controller: ControllerId,
+    runner: &RunnerName,
+) -> Result<Option<Created>, BackendError> {
+    let operation = format!("create instance {runner}");
+    settle(client, runner.as_str()).await.map_err(|failed| {
+        failed.changing(format!("{operation}: wait for the one that is made"), &client.address)
+    })?;
+    match by_name(client, controller, runner).await? {
+        ByName::Ours(found) => Ok(match found.standing() {
+            Standing::Running => Some(Created { id: found.id, ready: true }),
+            Standing::Ended => Some(Created { id: found.id, ready: false }),
+            Standing::Booting => None,
+        }),
+        ByName::Foreign => {
+            let detail = "an instance of this name is not this controller's: rename or remove it";
+            Err(failure(BackendErrorKind::NotAllowed, operation, detail))
+        }
+        ByName::Absent => {
+            let detail = "the name was taken, and is free now";
+            Err(failure(BackendErrorKind::Transient, operation, detail))
+        }
+    }
+}
+
+/// Waits for what the server is doing to an instance: making or starting it.
+pub(super) async fn settle(client: &Client, instance: &str) -> Result<(), Failed> {
+    for _ in 0..OPERATIONS_MAX {
+        let listed: serde_json::Value =
+            client.get("/1.0/operations", &[("recursion", "1")]).await?;
+        let running = listed["running"].as_array().into_iter().flatten().find_map(|operation| {
+            let operation: Operation = serde_json::from_value(operation.clone()).ok()?;
+            let heeded = ["Creating instance", "Starting instance"];
+            (operation.is_of(instance) && heeded.contains(&operation.description.as_str()))
+                .then_some(operation.id)
+        });
+        let Some(id) = running else { return Ok(()) };
+        match client.wait(&id).await {
+            // How it ended is seen from what it left.
+            Ok(_) | Err(Failed::Fell(_)) => {}
+            Err(failed) => return Err(failed),
+        }
+        tokio::time::sleep(BETWEEN_LOOKS).await;
+    }
+    Ok(())
+}
+
+/// Starts an instance and its waiter, and notes that it can take a registration.
+pub(super) async fn bring_up(
+    client: &Client,
+    instance: &str,
+    spec: &InstanceSpec,
+) -> Result<(), BackendError> {
+    let told = |failed: &Failed, what: &str| {
+        failed.changing(format!("{what} {instance}"), &client.address)
+    };
+    match change_state(client, instance, "start", START_S, false).await {
+        Ok(()) => {}
+        Err(failed) if failed.is_so_already() => {}
+        Err(failed) => return Err(told(&failed, "start instance")),
+    }
+    let user = spec.user.as_deref().unwrap_or_default();
+    let mut script = vec![BEGIN, "dayfly", KEEP, SCRIPT, user];
+    script.extend(spec.command.iter().map(String::as_str));
+    let code = guest::run(client, instance, &script, &spec.environment)
+        .await
+        .map_err(|failed| told(&failed, "start the waiter of instance"))?;
+    if code != 0 {
+        // It may be ending: what it said is read once it has.
+        let _ = change_state(client, instance, "stop", -1, true).await;
+        let said = console::last(client, instance, true, LAST_OUTPUT_LINES).await;
+        let said = said.unwrap_or_default().join("; ");
+        let detail = format!("{} (exit code {code}): {said}", guest::words(code));
+        let operation = format!("start the waiter of instance {instance}");
+        return Err(failure(BackendErrorKind::NotAllowed, operation, detail));
+    }
+    let ready = json!({ "config": { KEY_READY: "true" } });
+    let path = format!("/1.0/instances/{instance}");
+    let body = Body::json(&ready).map_err(|failed| told(&failed, "mark instance"))?;
+    let marked = client.change(Method::PATCH, &path, &[], body).await;
+    marked.map(drop).map_err(|failed| told(&failed, "mark instance"))
+}
+
+/// Starts or stops an instance.
+pub(super) async fn change_state(
+    client: &Client,
+    instance: &str,
+    action: &'static str,
+    timeout: i64,
+    force: bool,
+) -> Result<(), Failed> {
+    let body = Body::json(&StateChange { action, timeout, force })?;
+    let path = format!("/1.0/instances/{instance}/state");
+    client.change(Method::PUT, &path, &[], body).await.map(drop)
+}

@@ -1,0 +1,109 @@
+# The keeper of an instance: waits until it has booted, has its waiter take one registration and become the runner,
+# writes the exit code down and ends the instance.
+# $1: the waiter's script; $2: the runner's user, or nothing for root; the rest: the runner's program and arguments.
+waiter=$1 user=$2
+shift 2
+state=/var/lib/dayfly run=/run/dayfly
+umask 077
+
+finish() {
+  # Who rang would be killed with the instance before it could say that the registration was taken.
+  if [ -e "$run/received" ]; then
+    looks=0
+    until [ -e "$run/heard" ] || [ "$looks" -ge 50 ]; do
+      looks=$((looks + 1))
+      sleep 0.02 2>/dev/null || sleep 1
+    done
+  fi
+  tail -c 400000 "$state/console" >"$state/tail" 2>/dev/null
+  echo "$1" >"$state/exit.new" && mv "$state/exit.new" "$state/exit"
+  sync
+  # The kernel ends the instance at once; what follows is for systems without the program.
+  poweroff -f -f || halt -f -f -p || busybox poweroff -f
+  kill -s PWR 1
+  sleep 5
+  kill -s USR2 1
+  exit 1
+}
+
+refuse() {
+  echo "dayfly: $1" >>"$state/console"
+  finish 78
+}
+
+# Waits until a command succeeds, for half a minute and more.
+await() {
+  looks=0
+  until "$@"; do
+    [ "$looks" -lt 700 ] || return 1
+    looks=$((looks + 1))
+    sleep 0.05 2>/dev/null || sleep 1
+  done
+}
+
+has_network() {
+  # Without an interface but the loop there is none to wait for.
+  others=no
+  while read -r interface _; do
+    case $interface in
+    lo:* | Inter-* | face*) ;;
+    *:*) others=yes ;;
+    esac
+  done </proc/net/dev
+  [ "$others" = yes ] || return 0
+  while read -r interface destination _; do
+    [ "$destination" != 00000000 ] || return 0
+  done </proc/net/route
+  [ -r /proc/net/ipv6_route ] || return 1
+  while read -r destination length _ _ _ _ _ _ _ interface; do
+    case "$destination $length $interface" in
+    *" lo") ;;
+    "00000000000000000000000000000000 00 "*) return 0 ;;
+    esac
+  done </proc/net/ipv6_route
+  return 1
+}
+
+# What lies in /run before init has mounted it is never seen again.
+if [ -x /lib/systemd/systemd ] || [ -x /usr/lib/systemd/systemd ]; then
+  await [ -d /run/systemd/system ]
+elif [ -x /sbin/openrc ]; then
+  await [ -d /run/openrc ]
+fi
+await has_network || echo 'dayfly: the instance has no way out of its network yet' >>"$state/console"
+
+if [ $# -eq 0 ]; then
+  set -- ./run.sh
+fi
+cd /
+for directory in /home/runner /home/runner/actions-runner /actions-runner /opt/actions-runner /opt/runner; do
+  if [ -x "$directory/run.sh" ]; then
+    cd "$directory" || refuse "$directory can't be entered"
+    break
+  fi
+done
+command -v "$1" >/dev/null || refuse "the image has no $1 in $(pwd)"
+case $user in
+'' | root | 0)
+  # GitHub's runner refuses root unless it is told that this is meant: here root owns the instance and no more.
+  export RUNNER_ALLOW_RUNASROOT="${RUNNER_ALLOW_RUNASROOT:-1}"
+  ;;
+*)
+  # A number stands for the name that has it.
+  while IFS=: read -r name _ id _; do
+    [ "$id" != "$user" ] || user=$name
+  done </etc/passwd
+  set -- su -s /bin/sh -c 'exec "$0" "$@"' -- "$user" "$@"
+  ;;
+esac
+
+mkdir -p "$run" && mkfifo "$run/bell" || refuse "$run can't be made"
+# Open at both ends, so that a ring is kept until it is heard and never waits.
+exec 3<>"$run/bell" || refuse "$run/bell can't be opened"
+read -r _ <&3
+exec 4<"$run/registration" || refuse 'no registration came'
+rm -f "$run/registration" "$run/bell"
+umask 022
+# In the foreground, as above.
+DAYFLY_RECEIPT=$run/received /bin/sh -c "$waiter" dayfly "$@" <&4 >>"$state/console" 2>&1 3>&- 4<&-
+finish $?

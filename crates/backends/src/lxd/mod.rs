@@ -1,0 +1,31 @@
+//! LXD, and Incus, which speaks the same API: an instance is a system container or a virtual machine.
+//!
+//! Everything is asked of the server anew: no list of instances is kept here, so a restart loses nothing. An instance is
+//! touched only where its configuration names this controller.
+//!
+//! Instances are not ephemeral in LXD's sense. LXD deletes such a one the moment it stops, and with it the exit code and
+//! the last output, which its keeper writes into the instance: they are read from the stopped instance, which then stays
+//! until it is destroyed.
+
+mod address;
+mod backend;
+mod check;
+mod client;
+mod console;
+mod create;
+mod destroy;
+mod error;
+mod events;
+mod files;
+mod guest;
+mod hand_over;
+mod image;
+mod records;
+mod survey;
+mod template;
+mod tls;
+mod watch;
+mod wire;
+
+pub use address::{LxdOptions, LxdRemote, LxdServer};
+pub use backend::Lxd;

@@ -1,0 +1,210 @@
+//! What the server tells of our instances.
+
+use dayfly_core::{
+    model::{ControllerId, Exit, InstanceId, RunnerName},
+    ports::{BackendError, InstanceRecord, InstanceStatus},
+};
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use super::{
+    client::Client,
+    console,
+    error::Failed,
+    files,
+    guest::EXIT,
+    template::{KEY_CONTROLLER, KEY_READY, KEY_RUNNER},
+    wire::Instance,
+};
+use crate::console::LAST_OUTPUT_LINES;
+
+/// How many ended instances are asked after at once: the server mounts each one's disk for it.
+const QUESTIONS_MAX: usize = 4;
+
+/// An exit code is three digits; the file is the instance's own to write.
+const EXIT_BYTES_MAX: usize = 16;
+
+/// An instance of this controller.
+#[derive(Debug, Clone)]
+pub(super) struct Found {
+    pub(super) runner: RunnerName,
+    pub(super) id: InstanceId,
+    pub(super) instance: Instance,
+}
+
+/// What is known of it without asking further.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Made, or being made, or started and not ready.
+    Booting,
+    /// Its waiter can take a registration, or has taken one.
+    Running,
+    /// It ran, and runs no more.
+    Ended,
+}
+
+impl Found {
+    pub(super) fn standing(&self) -> Standing {
+        match &self.instance {
+            instance if instance.is_stopped() && instance.was_started() => Standing::Ended,
+            instance if instance.is_stopped() => Standing::Booting,
+            // Frozen, on a member of a cluster that can't be reached, …: whatever it is, nothing proves its end.
+            instance if instance.config.contains_key(KEY_READY) => Standing::Running,
+            _ => Standing::Booting,
+        }
+    }
+
+    fn record(self, status: InstanceStatus) -> InstanceRecord {
+        let created_at = self.instance.created();
+        InstanceRecord { runner: self.runner, id: self.id, status, created_at }
+    }
+}
+
+/// Our instances. One whose name is no runner's is shown in the log and left alone.
+pub(super) async fn find(
+    client: &Client,
+    controller: ControllerId,
+) -> Result<Vec<Found>, BackendError> {
+    let filter = format!("config.{KEY_CONTROLLER} eq {controller}");
+    let query = [("recursion", "1"), ("filter", filter.as_str())];
+    let instances: Vec<Instance> = client
+        .get("/1.0/instances", &query)
+        .await
+        .map_err(|failed| failed.reading("list instances", &client.address))?;
+    Ok(instances.into_iter().filter_map(|instance| ours(instance, controller)).collect())
+}
+
+/// An instance that bears our tag, if its name is a runner's.
+fn ours(instance: Instance, controller: ControllerId) -> Option<Found> {
+    if instance.config.get(KEY_CONTROLLER) != Some(&controller.to_string()) {
+        return None;
+    }
+    match RunnerName::new(&instance.name) {
+        Ok(runner) if instance.config.get(KEY_RUNNER) == Some(&instance.name) => {
+            // Incus and LXD give each instance an id; before that there is the moment when it was made.
+            let id = instance.config.get("volatile.uuid").unwrap_or(&instance.created_at);
+            let id = InstanceId(id.as_str().into());
+            Some(Found { runner, id, instance })
+        }
+        _ => {
+            tracing::warn!(
+                instance = instance.name,
+                "an instance with this controller's tag has no runner's name: left"
+            );
+            None
+        }
+    }
+}
+
+/// Every instance of this controller.
+pub(super) async fn list(
+    client: &Client,
+    controller: ControllerId,
+) -> Result<Vec<InstanceRecord>, BackendError> {
+    let found = find(client, controller).await?;
+    let asked = stream::iter(found).map(|found| async move { record(client, found).await });
+    asked.buffered(QUESTIONS_MAX).try_filter_map(|record| async { Ok(record) }).try_collect().await
+}
+
+/// `None` where it is gone by now.
+async fn record(client: &Client, found: Found) -> Result<Option<InstanceRecord>, BackendError> {
+    let status = match found.standing() {
+        Standing::Booting => InstanceStatus::Booting,
+        Standing::Running => InstanceStatus::Running,
+        Standing::Ended => match exit(client, &found).await? {
+            Some(exit) => InstanceStatus::Ended(exit),
+            None => return Ok(None),
+        },
+    };
+    Ok(Some(found.record(status)))
+}
+
+/// An instance by name.
+pub(super) enum ByName {
+    /// There is none.
+    Absent,
+    /// There is one, without our tag.
+    Foreign,
+    /// Ours.
+    Ours(Box<Found>),
+}
+
+/// Looks an instance up by its runner's name.
+pub(super) async fn by_name(
+    client: &Client,
+    controller: ControllerId,
+    runner: &RunnerName,
+) -> Result<ByName, BackendError> {
+    let instance: Instance = match client.get(&format!("/1.0/instances/{runner}"), &[]).await {
+        Ok(instance) => instance,
+        Err(failed) if failed.is_absent() => return Ok(ByName::Absent),
+        Err(failed) => {
+            return Err(failed.reading(format!("look up instance {runner}"), &client.address));
+        }
+    };
+    Ok(match ours(instance, controller) {
+        Some(found) if found.runner == *runner => ByName::Ours(Box::new(found)),
+        _ => ByName::Foreign,
+    })
+}
+
+/// One instance by name.
+pub(super) async fn inspect(
+    client: &Client,
+    controller: ControllerId,
+    runner: &RunnerName,
+) -> Result<Option<InstanceRecord>, BackendError> {
+    match by_name(client, controller, runner).await? {
+        ByName::Ours(found) => record(client, *found).await,
+        ByName::Absent | ByName::Foreign => Ok(None),
+    }
+}
+
+/// How an instance ended; `None` where it is gone.
+pub(super) async fn exit(client: &Client, found: &Found) -> Result<Option<Exit>, BackendError> {
+    let name = found.runner.as_str();
+    if found.instance.kind == "virtual-machine" {
+        // A virtual machine's files are told by an agent in it, which has ended with it.
+        let error = Some("a virtual machine's exit code is not kept by LXD".to_owned());
+        return Ok(Some(Exit { error, ..Exit::default() }));
+    }
+    let read = files::read(client, name, EXIT, EXIT_BYTES_MAX).await;
+    let code = match read {
+        Ok(text) => text.and_then(|text| String::from_utf8_lossy(&text).trim().parse().ok()),
+        Err(failed) => return gone_or(client, found, &failed).await,
+    };
+    // The output is a help to people: its want is no reason to withhold the rest.
+    let last_output =
+        console::last(client, name, true, LAST_OUTPUT_LINES).await.unwrap_or_default();
+    let error =
+        code.is_none().then(|| "the instance stopped before its runner had ended".to_owned());
+    // An absent file is told like an absent instance.
+    if code.is_none() && last_output.is_empty() {
+        let path = format!("/1.0/instances/{name}");
+        if let Err(failed) = client.get::<Instance>(&path, &[]).await
+            && failed.is_absent()
+        {
+            return Ok(None);
+        }
+    }
+    Ok(Some(Exit { code, out_of_memory: false, error, last_output }))
+}
+
+/// An instance whose files can't be read: it may be going.
+async fn gone_or(
+    client: &Client,
+    found: &Found,
+    failed: &Failed,
+) -> Result<Option<Exit>, BackendError> {
+    let path = format!("/1.0/instances/{}", found.runner);
+    match client.get::<Instance>(&path, &[]).await {
+        Err(failed) if failed.is_absent() => Ok(None),
+        Ok(_) if matches!(failed, Failed::Refused { .. }) => {
+            let failed = failed.reading("read its exit code", &client.address);
+            Ok(Some(Exit { error: Some(failed.to_string()), ..Exit::default() }))
+        }
+        _ => {
+            Err(failed
+                .reading(format!("read the end of instance {}", found.runner), &client.address))
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! What the server's answers hold, of which only this much is read.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Every answer but a file's.
+#[derive(Debug, Deserialize)]
+pub(super) struct Answer {
+    #[serde(default, rename = "type")]
+    pub(super) kind: String,
+    #[serde(default)]
+    pub(super) error: String,
+    #[serde(default)]
+    pub(super) error_code: u16,
+    #[serde(default)]
+    pub(super) metadata: Value,
+}
+
+/// A call that goes on after its answer.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Operation {
+    #[serde(default)]
+    pub(super) id: String,
+    #[serde(default)]
+    pub(super) description: String,
+    #[serde(default)]
+    pub(super) status_code: u16,
+    #[serde(default)]
+    pub(super) resources: Option<BTreeMap<String, Value>>,
+    #[serde(default)]
+    pub(super) metadata: Value,
+    #[serde(default)]
+    pub(super) err: String,
+}
+
+impl Operation {
+    /// Whether it concerns an instance.
+    pub(super) fn is_of(&self, instance: &str) -> bool {
+        let lists = self.resources.iter().flatten().filter(|(kind, _)| *kind == "instances");
+        let mut paths = lists.filter_map(|(_, paths)| paths.as_array()).flatten();
+        paths.any(|path| path.as_str().and_then(last_segment) == Some(instance))
+    }
+}
+
+/// The last word of a path, without what follows a question mark.
+pub(super) fn last_segment(path: &str) -> Option<&str> {
+    path.split('?').next()?.rsplit('/').next().filter(|segment| !segment.is_empty())
+}
+
+/// An instance.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Instance {
+    pub(super) name: String,
+    #[serde(default)]
+    pub(super) status: String,
+    #[serde(default, rename = "type")]
+    pub(super) kind: String,
+    #[serde(default)]
+    pub(super) config: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(super) created_at: String,
+    #[serde(default)]
+    pub(super) last_used_at: String,
+}
+
+impl Instance {
+    /// When it was made.
+    pub(super) fn created(&self) -> Option<Timestamp> {
+        self.created_at.parse().ok()
+    }
+
+    /// Whether it was ever started. LXD writes the beginning of its calendar for "never".
+    pub(super) fn was_started(&self) -> bool {
+        self.last_used_at.parse::<Timestamp>().is_ok_and(|at| at > Timestamp::UNIX_EPOCH)
+    }
+
+    /// Whether it stands still.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.status == "Stopped"
+    }
+}
+
+/// What a new instance is made of.
+#[derive(Debug, PartialEq, Serialize)]
+pub(super) struct NewInstance {
+    pub(super) name: String,
+    #[serde(rename = "type")]
+    pub(super) kind: &'static str,
+    pub(super) ephemeral: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) profiles: Option<Vec<String>>,
+    pub(super) config: BTreeMap<String, String>,
+    pub(super) devices: BTreeMap<String, BTreeMap<String, String>>,
+    pub(super) source: Source,
+}
+
+/// The image.
+#[derive(Debug, Default, PartialEq, Serialize)]
+pub(super) struct Source {
+    #[serde(rename = "type")]
+    pub(super) kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) alias: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) fingerprint: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) server: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) protocol: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) mode: Option<&'static str>,
+}
+
+/// A command in an instance.
+#[derive(Debug, Serialize)]
+pub(super) struct Exec<'a> {
+    pub(super) command: Vec<&'a str>,
+    pub(super) environment: &'a BTreeMap<String, String>,
+    #[serde(rename = "wait-for-websocket")]
+    pub(super) wait_for_websocket: bool,
+    #[serde(rename = "record-output")]
+    pub(super) record_output: bool,
+    pub(super) interactive: bool,
+}
+
+/// A change of an instance's state.
+#[derive(Debug, Serialize)]
+pub(super) struct StateChange {
+    pub(super) action: &'static str,
+    /// Seconds.
+    pub(super) timeout: i64,
+    pub(super) force: bool,
+}
+
+/// One event of the stream.
+#[derive(Debug, Deserialize)]
+pub(super) struct Event {
+    #[serde(default)]
+    pub(super) metadata: Lifecycle,
+}
+
+/// What happened, and to what.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Lifecycle {
+    #[serde(default)]
+    pub(super) action: String,
+    #[serde(default)]
+    pub(super) source: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_operation_knows_its_instances() {
+        let text = r#"{"id":"x","resources":{"containers":["/1.0/containers/a"],"instances":["/1.0/instances/a?project=ci"]}}"#;
+        let operation: Operation = serde_json::from_str(text).unwrap();
+        assert!(operation.is_of("a"));
+        assert!(!operation.is_of("b"));
+        let nothing: Operation = serde_json::from_str(r#"{"id":"x","resources":null}"#).unwrap();
+        assert!(!nothing.is_of("a"));
+    }
+
+    #[test]
+    fn one_that_never_started_is_known_by_its_date() {
+        let check = |at: &str, expected: bool| {
+            let text = format!(r#"{{"name":"a","status":"Stopped","last_used_at":"{at}"}}"#);
+            let instance: Instance = serde_json::from_str(&text).unwrap();
+            assert_eq!(instance.was_started(), expected, "{at}");
+        };
+        check("1970-01-01T00:00:00Z", false);
+        check("0001-01-01T00:00:00Z", false);
+        check("", false);
+        check("2026-11-21T15:54:41.032891377Z", true);
+    }
+}

@@ -1,0 +1,163 @@
+//! The server of the tests, and the image that they make for it.
+
+use std::{cell::RefCell, fs, os::unix::fs::symlink, path::Path, process::Command};
+
+use dayfly_backends::lxd::{Lxd, LxdOptions};
+use dayfly_core::model::{ControllerId, InstanceSpec};
+
+use crate::suite::{RUNNER, controller};
+
+/// The image of the tests: busybox alone, as PID 1 too.
+pub const IMAGE: &str = "dayfly-test-busybox-1";
+
+/// What the image has beside busybox itself.
+const PROGRAMS: [&str; 22] = [
+    "sh", "sleep", "cat", "env", "head", "dd", "tail", "mkdir", "mkfifo", "mv", "rm", "setsid",
+    "sync", "poweroff", "halt", "su", "id", "ls", "grep", "tr", "touch", "kill",
+];
+
+pub fn connect(controller: ControllerId) -> Lxd {
+    Lxd::connect(&LxdOptions::default(), controller).unwrap()
+}
+
+/// Runs a test and then removes the instances of its controllers, also where it failed.
+#[derive(Default)]
+pub struct Sweep {
+    controllers: RefCell<Vec<ControllerId>>,
+    project: Option<String>,
+}
+
+impl Sweep {
+    /// For instances of a project of the test's own.
+    pub fn within(project: &str) -> Self {
+        Self { controllers: RefCell::default(), project: Some(project.to_owned()) }
+    }
+
+    /// A backend whose instances are removed at the end.
+    pub fn connect(&self, controller: ControllerId) -> Lxd {
+        self.note(controller);
+        connect(controller)
+    }
+
+    /// A controller whose instances are removed at the end.
+    pub fn note(&self, controller: ControllerId) {
+        self.controllers.borrow_mut().push(controller);
+    }
+
+    /// A backend of a new controller, with the test image.
+    pub fn ready(&self) -> Lxd {
+        image();
+        self.connect(controller())
+    }
+
+    fn instances(&self, controller: ControllerId) -> String {
+        let project = self.project.as_deref().unwrap_or("default");
+        let tag = format!("user.dayfly.controller={controller}");
+        let words = ["list", "--project", project, "--format", "csv", "--columns", "n", &tag];
+        let listed = Command::new("lxc").args(words).output();
+        listed
+            .map_or_else(|_| String::new(), |output| String::from_utf8_lossy(&output.stdout).into())
+    }
+}
+
+impl Drop for Sweep {
+    fn drop(&mut self) {
+        let project = self.project.clone().unwrap_or_else(|| "default".to_owned());
+        for controller in self.controllers.take() {
+            let left = self.instances(controller);
+            for name in left.split_whitespace() {
+                // It may be stopping by itself, and LXD then refuses.
+                for _ in 0..50 {
+                    let words = ["delete", "--project", &project, "--force", name];
+                    let deleted = Command::new("lxc").args(words).output();
+                    if deleted.is_ok_and(|output| output.status.success()) {
+                        break;
+                    }
+                    std::thread::sleep(std::time::Duration::from_millis(200));
+                }
+            }
+            if !left.is_empty() && !std::thread::panicking() {
+                panic!("instances were left behind: {left}");
+            }
+        }
+    }
+}
+
+/// Asks the server as its own program does.
+pub fn cli(arguments: &[&str]) -> String {
+    let output = Command::new("lxc").args(arguments).output().unwrap();
+    assert!(
+        output.status.success(),
+        "lxc {arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Makes the image unless the server has it.
+pub fn image() {
+    let has_image = || cli(&["image", "list", "--format", "csv", "--columns", "l"]);
+    let is_there = || has_image().lines().any(|alias| alias == IMAGE);
+    if is_there() {
+        return;
+    }
+    let home = tempfile::tempdir().unwrap();
+    let archive = home.path().join("image.tar.gz");
+    pack(home.path(), &archive);
+    let archive = archive.display().to_string();
+    let output =
+        Command::new("lxc").args(["image", "import", &archive, "--alias", IMAGE]).output().unwrap();
+    // Another test may have made it meanwhile.
+    assert!(output.status.success() || is_there(), "{output:?}");
+}
+
+/// An image of LXD's: a root file system beside what it is said to be.
+fn pack(home: &Path, archive: &Path) {
+    let root = home.join("rootfs");
+    for directory in
+        ["bin", "sbin", "dev", "proc", "sys", "tmp", "run", "root", "etc", "home/runner", "var"]
+    {
+        fs::create_dir_all(root.join(directory)).unwrap();
+    }
+    let busybox =
+        ["/bin/busybox", "/usr/bin/busybox"].map(Path::new).into_iter().find(|path| path.exists());
+    fs::copy(busybox.expect("busybox-static is needed for this test"), root.join("bin/busybox"))
+        .unwrap();
+    for name in PROGRAMS {
+        symlink("busybox", root.join("bin").join(name)).unwrap();
+    }
+    symlink("../bin/busybox", root.join("sbin/init")).unwrap();
+    let passwd = "root:x:0:0::/root:/bin/sh\nrunner:x:1001:1001::/home/runner:/bin/sh\n";
+    fs::write(root.join("etc/passwd"), passwd).unwrap();
+    fs::write(root.join("etc/group"), "root:x:0:\nrunner:x:1001:\n").unwrap();
+    fs::write(root.join("etc/inittab"), "::sysinit:/bin/sleep 0\n").unwrap();
+    let metadata = format!(
+        "architecture: {}\ncreation_date: 1700000000\nproperties: {{ os: busybox }}\n",
+        std::env::consts::ARCH
+    );
+    fs::write(home.join("metadata.yaml"), metadata).unwrap();
+    let tar = Command::new("tar")
+        .arg("-C")
+        .arg(home)
+        .args(["--owner=0", "--group=0", "-czf"])
+        .arg(archive)
+        .args(["metadata.yaml", "rootfs"])
+        .output()
+        .unwrap();
+    assert!(tar.status.success(), "{tar:?}");
+}
+
+/// An instance of the test image that runs a shell script. It has no network, and so waits for none.
+pub fn shell(script: &str) -> InstanceSpec {
+    InstanceSpec {
+        image: IMAGE.to_owned(),
+        network: Some("none".to_owned()),
+        command: ["/bin/sh", "-c", script].map(str::to_owned).to_vec(),
+        ..InstanceSpec::default()
+    }
+}
+
+/// An instance that keeps the contract suite's script.
+pub fn contract() -> InstanceSpec {
+    shell(RUNNER)
+}

@@ -1,0 +1,191 @@
+//! LXD and Incus: the server of a backend, and what only they know of a pool's instances.
+
+use std::{collections::BTreeMap, path::Path};
+
+use dayfly_core::model::{InstanceSpec, LxdKind, LxdSpec};
+
+use crate::{
+    backends::path,
+    config::{LxdConfig, LxdServerConfig},
+    github::secret,
+    keys,
+    mask::visible,
+    problem::Problems,
+    quantity,
+    table::{Table, Text},
+    yaml::{Node, Value},
+};
+
+/// What dayfly itself writes on its instances.
+const OWN_KEYS: &str = "user.dayfly.";
+
+/// A server.
+pub(crate) fn server(node: &Node, base: &Path, problems: &mut Problems) -> Option<LxdConfig> {
+    // `lxd:` with nothing behind it is a server of this machine.
+    if matches!(node.value, Value::Nothing) {
+        return Some(LxdConfig::default());
+    }
+    let table = Table::of(node, &keys::LXD, problems)?;
+    let url = table.text("url", problems).and_then(|url| checked_url(&url, problems));
+    let socket = path(&table, "socket", base, problems);
+    let client_certificate = path(&table, "client_cert", base, problems);
+    let client_key = secret(&table, "client_key", base, problems);
+    let server_certificate = path(&table, "server_cert", base, problems);
+    let (project, target) = (name(&table, "project", problems), name(&table, "target", problems));
+    let server = if table.get("url").is_none() {
+        for key in ["client_cert", "client_key", "server_cert"] {
+            if let Some(node) = table.get(key) {
+                let message = format!("`{key}` is for a server that is reached by `url`");
+                problems.error(&node.span, message, "add `url: https://HOST:8443`, or remove it");
+            }
+        }
+        socket.map_or(LxdServerConfig::Found, LxdServerConfig::Socket)
+    } else {
+        if let Some(node) = table.get("socket") {
+            problems.error(&node.span, "a server has both `url` and `socket`", "write one of them");
+        }
+        table.required("client_cert", "name the PEM file of dayfly's certificate", problems);
+        table.required("client_key", "say where its key lies: file:PATH", problems);
+        LxdServerConfig::Remote {
+            url: url?,
+            client_certificate: client_certificate?,
+            client_key: client_key?,
+            server_certificate,
+        }
+    };
+    Some(LxdConfig { server, project, target })
+}
+
+fn checked_url(url: &Text<'_>, problems: &mut Problems) -> Option<String> {
+    let uri = url.text.parse::<http::Uri>().ok();
+    let valid = uri.is_some_and(|uri| {
+        uri.scheme_str() == Some("https")
+            && matches!(uri.path(), "" | "/")
+            && uri.query().is_none()
+            && uri
+                .authority()
+                .is_some_and(|host| !host.host().is_empty() && !host.as_str().contains('@'))
+    });
+    if !valid {
+        problems.error(url.span, "`url` is no address of a server", "write https://HOST:8443");
+    }
+    valid.then(|| url.text.to_owned())
+}
+
+/// A name that becomes part of an address.
+fn name(table: &Table<'_>, key: &str, problems: &mut Problems) -> Option<String> {
+    table.parsed(key, problems, |text| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '@');
+        if text.chars().all(plain) {
+            Ok(text.to_owned())
+        } else {
+            Err("letters, digits, dashes, dots and underscores".to_owned())
+        }
+    })
+}
+
+/// What only LXD knows of a pool's instances, checked against the rest of `instance`.
+pub(crate) fn instance(
+    pool: &Table<'_>,
+    instance: &InstanceSpec,
+    problems: &mut Problems,
+) -> LxdSpec {
+    let kind = pool.parsed("instance", problems, |text| match text {
+        "container" => Ok(LxdKind::Container),
+        "vm" => Ok(LxdKind::Vm),
+        _ => Err("write container or vm".to_owned()),
+    });
+    let lxd = LxdSpec {
+        kind: kind.unwrap_or_default(),
+        profiles: pool.get("profiles").map(|_| pool.strings("profiles", problems)),
+        storage: name(pool, "storage", problems),
+        disk_bytes: pool.parsed("disk", problems, quantity::memory_bytes),
+        nesting: pool.flag("nesting", problems),
+        config: config(pool, problems),
+        devices: devices(pool, problems),
+    };
+    let mut wrong = |key: &str, message: &str, remedy: &str| {
+        let place = pool.get(key).map_or(pool.span.clone(), |node| node.span.clone());
+        problems.error(&place, message, remedy);
+    };
+    if lxd.storage.is_none() {
+        let remedy = "add `storage`, the name of a storage pool";
+        if lxd.disk_bytes.is_some() {
+            wrong("disk", "`disk` says how large, and not where", remedy);
+        }
+        if instance.mounts.iter().any(|mount| !mount.source.starts_with('/')) {
+            wrong("mounts", "a volume lies in a storage pool", remedy);
+        }
+    }
+    if instance.user.as_ref().is_some_and(|user| user.contains(':')) {
+        wrong("user", "a user of an LXD instance has no group of another", "write the user alone");
+    }
+    if lxd.kind == LxdKind::Vm {
+        let whole = instance.cpu_millis.is_none_or(|millis| millis.is_multiple_of(1_000));
+        let asked = [
+            ("privileged", instance.privileged),
+            ("nesting", lxd.nesting),
+            ("pids", instance.pids.is_some()),
+        ];
+        for (key, _) in asked.into_iter().filter(|(_, asked)| *asked) {
+            let message = format!("`{key}` is for containers, and the pool has `instance: vm`");
+            wrong(key, &message, "remove it: a virtual machine has a kernel of its own");
+        }
+        if !whole {
+            wrong("cpus", "a virtual machine has whole processors", "write a whole number");
+        }
+    }
+    lxd
+}
+
+fn config(pool: &Table<'_>, problems: &mut Problems) -> BTreeMap<String, String> {
+    let mut config = BTreeMap::new();
+    for (key, node) in pool.map("config", problems) {
+        if key.text.starts_with(OWN_KEYS) {
+            let message = format!("`{}` is dayfly's own", visible(key.text));
+            problems.error(key.span, message, "remove it");
+        } else if let Some(value) = value(&key, node, problems) {
+            config.insert(key.text.to_owned(), value);
+        }
+    }
+    config
+}
+
+fn devices(
+    pool: &Table<'_>,
+    problems: &mut Problems,
+) -> BTreeMap<String, BTreeMap<String, String>> {
+    let mut devices = BTreeMap::new();
+    for (name, node) in pool.map("devices", problems) {
+        let Value::Map(entries) = &node.value else {
+            let message =
+                format!("device `{}` is a mapping, not {}", visible(name.text), node.word());
+            problems.error(&node.span, message, "write it as `{ type: gpu }`, with LXD's own keys");
+            continue;
+        };
+        let mut device = BTreeMap::new();
+        for (key, node) in entries {
+            let Some(text) = key.text() else { continue };
+            let key = Text { text, span: &key.span };
+            if let Some(value) = value(&key, node, problems) {
+                device.insert(key.text.to_owned(), value);
+            }
+        }
+        if !device.contains_key("type") {
+            let message = format!("device `{}` has no `type`", visible(name.text));
+            problems.error(name.span, message, "write one, such as `type: gpu`");
+        }
+        devices.insert(name.text.to_owned(), device);
+    }
+    devices
+}
+
+/// A setting in LXD's own words: text, whatever it means.
+fn value(key: &Text<'_>, node: &Node, problems: &mut Problems) -> Option<String> {
+    let value = node.text().filter(|value| !value.contains('\0'));
+    if value.is_none() {
+        let message = format!("`{}` is text, not {}", visible(key.text), node.word());
+        problems.error(&node.span, message, "write one value");
+    }
+    value.map(str::to_owned)
+}
