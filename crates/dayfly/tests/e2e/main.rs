@@ -11,6 +11,7 @@ mod docker;
 mod github;
 mod kept_full;
 mod load;
+mod lxd;
 mod processes;
 mod scan;
 mod site;

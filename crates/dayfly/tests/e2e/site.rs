@@ -21,6 +21,7 @@ use crate::{
     docker::containers,
     github::GitHub,
     load::Load,
+    lxd,
     processes::{DAYFLY, PATIENCE, Process, pid, working_in},
     standing,
     way::Way,
@@ -59,6 +60,11 @@ pub enum Making {
     Process,
     /// Another process, which plays the runners.
     Noop,
+    /// System containers of an image, by the LXD server of this machine; they reach GitHub by its bridge.
+    Lxd {
+        /// The image's alias.
+        image: String,
+    },
     /// Containers of an image, on an engine; they see this machine's network.
     Docker {
         /// The image.
@@ -105,7 +111,12 @@ impl Site {
     pub async fn new(setup: Setup) -> Self {
         let directory = tempfile::Builder::new().prefix("dayfly-e2e-").tempdir().unwrap();
         std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
-        let github = GitHub::start("127.0.0.1", directory.path());
+        // The address by which the instances reach it: an LXD container has a network of its own.
+        let host = match &setup.making {
+            Making::Lxd { .. } => lxd::gateway(),
+            _ => "127.0.0.1".to_owned(),
+        };
+        let github = GitHub::start(&host, directory.path());
         for scope in ["acme", "acme/site"] {
             github.post("scopes", &json!({ "path": scope, "assignment": setup.assignment })).await;
         }
@@ -182,6 +193,7 @@ impl Site {
                 self.load = Some(Load::start(&socket, &self.path("load.log")));
                 (format!("noop: {{ socket: {} }}", socket.display()), "none".to_owned())
             }
+            Making::Lxd { image } => ("lxd: {}".to_owned(), image),
             Making::Docker { image, socket } => {
                 self.setup.more.push_str("    pull: never\n    network: host\n");
                 (format!("docker: {{ host: \"unix://{}\" }}", socket.display()), image)
@@ -369,6 +381,7 @@ impl Site {
             }
             Making::Noop => self.engine_report()["instances"].as_array().unwrap().len(),
             Making::Docker { socket, .. } => containers(socket, controller).unwrap().len(),
+            Making::Lxd { .. } => lxd::instances(controller).len(),
         }
     }
 }
@@ -382,6 +395,13 @@ impl Drop for Site {
         drop(self.daemon.take());
         for id in working_in(self.directory.path()) {
             let _ = kill_process(pid(id), Signal::KILL);
+        }
+        if let Making::Lxd { .. } = self.making()
+            && let Some(controller) = self.known_controller()
+        {
+            for instance in lxd::instances(controller) {
+                let _ = Command::new("lxc").args(["delete", "--force", &instance]).output();
+            }
         }
         if let Making::Docker { socket, .. } = self.making()
             && let Some(controller) = self.known_controller()
