@@ -1,5 +1,6 @@
 //! `cargo xtask test`: everything that must hold, in one run, with its needs met where the machine lets us.
 
+mod lxd;
 mod needs;
 mod step;
 

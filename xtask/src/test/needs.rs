@@ -9,14 +9,14 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use super::step::is_installed;
+use super::{lxd::Lxd, step::is_installed};
 use crate::{
     metadata::root,
     process::{Daemon, run, wait_until},
 };
 
 /// Debian packages: programs that show each is there, and the package's name.
-const PACKAGES: [(&str, &str); 7] = [
+const PACKAGES: [(&str, &str); 12] = [
     ("dockerd", "docker.io"),
     ("iptables", "iptables"),
     ("busybox", "busybox-static"),
@@ -24,6 +24,11 @@ const PACKAGES: [(&str, &str); 7] = [
     ("pgrep", "procps"),
     ("openssl", "openssl"),
     ("strace", "strace"),
+    ("lxd", "lxd"),
+    ("lxc", "lxd-client"),
+    ("dnsmasq", "dnsmasq-base"),
+    ("nft", "nftables"),
+    ("unsquashfs", "squashfs-tools"),
 ];
 
 /// How long a Docker daemon may take from its start to its first answer.
@@ -38,6 +43,8 @@ pub struct Needs {
     directory: Option<tempfile::TempDir>,
     /// The socket on which a Docker daemon answers.
     docker: Option<PathBuf>,
+    /// An LXD server.
+    lxd: Option<Lxd>,
     /// Where GitHub's published descriptions lie.
     schemas: Option<PathBuf>,
     /// What is missing, in words.
@@ -51,6 +58,7 @@ impl Needs {
             dockerd: None,
             directory: None,
             docker: None,
+            lxd: None,
             schemas: None,
             missing: Vec::new(),
         };
@@ -64,6 +72,10 @@ impl Needs {
         }
         if let Err(error) = needs.find_docker(target) {
             needs.missing.push(format!("docker: {error:#}"));
+        }
+        match Lxd::meet(is_root(), &target.join("xtask").join("lxd.log")) {
+            Ok(lxd) => needs.lxd = Some(lxd),
+            Err(error) => needs.missing.push(format!("lxd: {error:#}")),
         }
         match fetch_schemas(target) {
             Ok(schemas) => needs.schemas = Some(schemas),
@@ -89,6 +101,9 @@ impl Needs {
     pub fn tell(&self, command: &mut Command) {
         if let Some(socket) = &self.docker {
             command.env("DOCKER_HOST", format!("unix://{}", socket.display()));
+        }
+        if let Some(lxd) = &self.lxd {
+            command.env("LXD_DIR", lxd.directory());
         }
         if let Some(schemas) = &self.schemas {
             command.env("DAYFLY_GITHUB_SCHEMAS", schemas);
