@@ -97,6 +97,7 @@ pub fn full_pool(generation: u64) -> PoolState {
         statistics: Some((Statistics { assigned: u32::MAX, ..Statistics::default() }, at(2))),
         drained: Some(at(3)),
         deleting: Some(at(4)),
+        registers_in: Some(ScopeName::new("acme").unwrap()),
         ..pool(generation)
     }
 }
@@ -157,6 +158,7 @@ fn is_in_every_state(runner: &Runner, job: &JobState) {
         Some(Reason::IdleTimeout | Reason::Drained | Reason::PoolRemoved) => {}
         Some(Reason::ImageReplaced | Reason::WarmExpired | Reason::Orphan) => {}
         Some(Reason::JobTimeout | Reason::Removed | Reason::InstanceLost) => {}
+        Some(Reason::TooMany | Reason::WentOffline | Reason::Flushed) => {}
     }
     match job {
         JobState::Available { .. } | JobState::Assigned { .. } => {}
@@ -214,6 +216,9 @@ pub fn every_state() -> Batch {
         Reason::JobTimeout,
         Reason::Removed,
         Reason::InstanceLost,
+        Reason::TooMany,
+        Reason::WentOffline,
+        Reason::Flushed,
     ];
     let retiring = |reason| Some(Retiring { since, reason, even_busy: false });
     let numbered = |number: usize| runner(100 + u64::try_from(number).unwrap());
