@@ -87,7 +87,7 @@ impl Address {
                     .iter()
                     .filter_map(env::var_os)
                     .find(|directory| !directory.is_empty());
-                Ok(Self::Socket(found(told.map(PathBuf::from), |path| path.exists())))
+                Ok(Self::Socket(found(told.map(PathBuf::from), Path::exists)))
             }
             LxdServer::Remote(remote) => remote_url(&remote.url).map(Self::Url),
         }

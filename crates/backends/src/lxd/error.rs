@@ -118,9 +118,8 @@ impl Failed {
             Self::Refused { status: 403, words } => format!(
                 "{words}: the server must trust dayfly's certificate, and for this project: `lxc config trust add`"
             ),
-            Self::Refused { words, .. } => words.clone(),
             Self::Fell(words) if words.is_empty() => "it failed without a word".to_owned(),
-            Self::Fell(words) => words.clone(),
+            Self::Refused { words, .. } | Self::Fell(words) => words.clone(),
         }
     }
 

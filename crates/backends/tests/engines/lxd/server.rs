@@ -1,6 +1,13 @@
 //! The server of the tests, and the image that they make for it.
 
-use std::{cell::RefCell, fs, os::unix::fs::symlink, path::Path, process::Command};
+use std::{
+    cell::RefCell,
+    fs,
+    os::unix::fs::symlink,
+    path::Path,
+    process::Command,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use dayfly_backends::lxd::{Lxd, LxdOptions};
 use dayfly_core::model::{ControllerId, InstanceSpec};
@@ -20,17 +27,31 @@ pub fn connect(controller: ControllerId) -> Lxd {
     Lxd::connect(&LxdOptions::default(), controller).unwrap()
 }
 
+/// One test at a time: LXD 5.0 stands still for up to a minute where many containers end in the same second.
+static ONE: Mutex<()> = Mutex::new(());
+
 /// Runs a test and then removes the instances of its controllers, also where it failed.
-#[derive(Default)]
 pub struct Sweep {
     controllers: RefCell<Vec<ControllerId>>,
+    _alone: MutexGuard<'static, ()>,
     project: Option<String>,
 }
 
+impl Default for Sweep {
+    fn default() -> Self {
+        Self::alone(None)
+    }
+}
+
 impl Sweep {
+    fn alone(project: Option<String>) -> Self {
+        let alone = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+        Self { controllers: RefCell::default(), project, _alone: alone }
+    }
+
     /// For instances of a project of the test's own.
     pub fn within(project: &str) -> Self {
-        Self { controllers: RefCell::default(), project: Some(project.to_owned()) }
+        Self::alone(Some(project.to_owned()))
     }
 
     /// A backend whose instances are removed at the end.
