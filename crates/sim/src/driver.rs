@@ -4,7 +4,12 @@
 //! the world becomes quiet and as it was configured, nothing is left once the pools are deleted, and the daemon ends.
 
 use std::{
-    collections::BTreeMap, future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration,
+    collections::{BTreeMap, BTreeSet},
+    future::poll_fn,
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
 };
 
 use dayfly_core::{
@@ -407,9 +412,13 @@ impl Driver {
     async fn settle(&mut self) {
         let until = self.now() + SETTLE_BOUND;
         let mut found;
+        let mut seen = BTreeSet::new();
+        // Idle runners that GitHub removes are there only for a while.
+        let removes = self.scenario.github.idle_removal.is_some();
+        let every = Duration::from_secs(if removes { 10 } else { 30 });
         loop {
-            self.run_until(self.now() + Duration::from_secs(30), |_| false).await;
-            found = self.outside.lock().unsettled();
+            self.run_until(self.now() + every, |_| false).await;
+            found = self.outside.lock().unsettled(&mut seen);
             if found.is_none() || self.now() >= until {
                 break;
             }
