@@ -49,6 +49,9 @@ impl Display for Scenario {
         if let Some(idle) = github.idle_removal {
             write!(f, " idle-removal {}", Seconds(idle))?;
         }
+        if let Some(life) = github.app_life {
+            write!(f, " app {}", Seconds(life))?;
+        }
         writeln!(
             f,
             " jit {} admin {} queue {}",
@@ -61,8 +64,12 @@ impl Display for Scenario {
             let fast = if *fast { "fast" } else { "slow" };
             writeln!(f, "engine boot {} creates {creates} room {room} {fast}", Seconds(*boot))?;
         }
-        for PoolPlan { engine, max, min_idle, warm } in &self.pools {
-            writeln!(f, "pool engine {engine} max {max} min-idle {min_idle} warm {warm}")?;
+        for PoolPlan { engine, max, min_idle, warm, job_timeout } in &self.pools {
+            write!(f, "pool engine {engine} max {max} min-idle {min_idle} warm {warm}")?;
+            if let Some(limit) = job_timeout {
+                write!(f, " job-timeout {}", Seconds(*limit))?;
+            }
+            writeln!(f)?;
         }
         for item in &self.items {
             writeln!(f, "at {} {}", Seconds(item.at), item.what)?;
@@ -93,7 +100,12 @@ impl Display for What {
             Self::ForeignSet { pool, lasts } => {
                 write!(f, "foreign set p{pool} {}", Seconds(*lasts))
             }
-            Self::ForeignSession { pool } => write!(f, "foreign session p{pool}"),
+            Self::ForeignSession { pool, polls } if polls.is_zero() => {
+                write!(f, "foreign session p{pool}")
+            }
+            Self::ForeignSession { pool, polls } => {
+                write!(f, "foreign session p{pool} polling {}", Seconds(*polls))
+            }
             Self::LoseRows => f.write_str("lose rows"),
             Self::LoseRunner { nth, busy } => {
                 write!(f, "lose runner {nth} {}", if *busy { "busy" } else { "idle" })
@@ -203,6 +215,7 @@ impl Scenario {
                 jit_life: Duration::from_secs(3_600),
                 admin_life: Duration::from_secs(3_600),
                 queue_life: Duration::from_secs(3_000),
+                app_life: None,
             },
             tick: Duration::from_millis(50),
             latency: Duration::from_millis(200),
@@ -236,6 +249,7 @@ impl Scenario {
                 for pair in rest.chunks(2) {
                     match pair {
                         ["idle-removal", after] => self.github.idle_removal = Some(seconds(after)?),
+                        ["app", life] => self.github.app_life = Some(seconds(life)?),
                         ["jit", life] => self.github.jit_life = seconds(life)?,
                         ["admin", life] => self.github.admin_life = seconds(life)?,
                         ["queue", life] => self.github.queue_life = seconds(life)?,
@@ -260,7 +274,18 @@ impl Scenario {
                     fast: *speed == "fast",
                 });
             }
-            ["pool", "engine", engine, "max", max, "min-idle", min_idle, "warm", warm] => {
+            [
+                "pool",
+                "engine",
+                engine,
+                "max",
+                max,
+                "min-idle",
+                min_idle,
+                "warm",
+                warm,
+                limit @ ..,
+            ] => {
                 let engine = engine.parse().ok()?;
                 self.engines.get::<usize>(engine)?;
                 self.pools.push(PoolPlan {
@@ -268,6 +293,11 @@ impl Scenario {
                     max: max.parse().ok()?,
                     min_idle: min_idle.parse().ok()?,
                     warm: warm.parse().ok()?,
+                    job_timeout: match limit {
+                        [] => None,
+                        ["job-timeout", limit] => Some(seconds(limit)?),
+                        _ => return None,
+                    },
                 });
             }
             ["at", at, what @ ..] => {
@@ -320,7 +350,12 @@ impl Scenario {
             ["foreign", "set", pool, lasts] => {
                 What::ForeignSet { pool: self.pool(pool)?, lasts: seconds(lasts)? }
             }
-            ["foreign", "session", pool] => What::ForeignSession { pool: self.pool(pool)? },
+            ["foreign", "session", pool] => {
+                What::ForeignSession { pool: self.pool(pool)?, polls: Duration::ZERO }
+            }
+            ["foreign", "session", pool, "polling", polls] => {
+                What::ForeignSession { pool: self.pool(pool)?, polls: seconds(polls)? }
+            }
             ["lose", "rows"] => What::LoseRows,
             ["lose", "tokens"] => What::LoseTokens,
             ["engine", engine, call, count, fault @ ..] => What::Engine {
