@@ -2,17 +2,14 @@
 
 use std::path::Path;
 
-use dayfly_sim::{Report, Scenario, run};
-
-fn script(name: &str) -> Report {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts").join(name);
-    run(&Scenario::parse(&std::fs::read_to_string(path).unwrap()).unwrap(), true).unwrap()
-}
+use dayfly_sim::{Scenario, run};
 
 #[test]
 fn faults_strike_where_a_script_shows_them() {
     let check = |name: &str, fault: Option<&str>, excused: Option<&str>, said: &str| {
-        let report = script(name);
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts").join(name);
+        let text = std::fs::read_to_string(path).unwrap();
+        let report = run(&Scenario::parse(&text).unwrap(), true).unwrap();
         assert!(report.violations.is_empty(), "{name}: {}", report.violations[0]);
         for (of, counted) in [(fault, &report.faults), (excused, &report.excused)] {
             assert!(
