@@ -224,8 +224,11 @@ pub(super) fn coming(
             // Past that GitHub is asked what became of it, as soon as it may be asked anything.
             let asked = later(*since, deadlines.starting);
             let asked = called(Flight::Instance(name.clone()), CALL_MAX, asked);
+            let asked = called(Flight::Registration(name.clone()), CALL_MAX, asked);
             let refused = world.trouble(&TroubleKey::Credential { scope: of.scope.clone() });
-            let until = refused.map_or(asked, |known| known.next_attempt_at.max(asked));
+            let waits = refused.map(|known| known.next_attempt_at);
+            let again = registration_attempt.map(|attempt| attempt.next_at);
+            let until = waits.into_iter().chain(again).fold(asked, Timestamp::max);
             ("its runner program to come online".into(), Some(until))
         }
         (_, Registration::InDoubt { .. }) => {
