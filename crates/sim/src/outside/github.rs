@@ -14,7 +14,7 @@ use dayfly_github_sim::{
 };
 use http::{Method, Request, Response, StatusCode};
 
-use super::{Happening, Holder, Life, State};
+use super::{Happening, Holder, Life, State, Trouble};
 use crate::{
     checks::Check,
     scenario::{ALL_ENTRIES, GithubFault, Scenario},
@@ -365,6 +365,8 @@ impl State {
                 let known = now + self.scenario.latency + self.scenario.tick;
                 self.github.left_alone.insert(*bucket, (until, known, life));
                 self.github.longest_wait = self.github.longest_wait.max(until);
+                // It may strike long after it was set, and keeps runners from being registered for as long as GitHub says.
+                self.troubles.push(Trouble { from: now, until, why: super::missed_by("github") });
             }
             _ => {}
         }
