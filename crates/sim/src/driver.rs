@@ -427,12 +427,13 @@ impl Driver {
         self.check_quiet().await;
     }
 
-    /// Where nothing happens, nothing is planned.
+    /// Where nothing happens, nothing is planned. A pool that replaces a runner which GitHub has just removed is not at rest.
     async fn check_quiet(&mut self) {
         let Some(daemon) = &self.daemon else { return };
         let handle = daemon.handle.clone();
+        let moving = self.outside.lock().replacing();
         let planned = handle
-            .read(|view| {
+            .read(move |view| {
                 let mut world = view.world.clone();
                 for pool in view.spec.pools.keys() {
                     // Has no effect but that every pool is planned anew.
@@ -449,6 +450,10 @@ impl Driver {
                     // Lists and refreshes are due by the clock, in a quiet world too.
                     .filter(|action| {
                         !action.starts_with("List") && !action.contains("RefreshSession")
+                    })
+                    .filter(|action| {
+                        let mut words = action.split([' ', ',', '-']);
+                        !words.any(|word| moving.iter().any(|pool| pool == word))
                     })
                     .collect::<Vec<_>>()
             })

@@ -58,6 +58,15 @@ impl State {
         found
     }
 
+    /// The pools that replace an idle runner right now, where GitHub goes on to remove them.
+    pub(crate) fn replacing(&self) -> Vec<String> {
+        let removes = self.scenario.github.idle_removal.is_some();
+        (0..self.scenario.pools.len())
+            .filter(|index| removes && self.unsettled_pool(*index).is_some())
+            .map(|index| format!("p{index}"))
+            .collect()
+    }
+
     fn unsettled_pool(&self, index: usize) -> Option<String> {
         let plan = self.scenario.pools.get(index)?;
         let of_pool = |name: &RunnerName| index_of(name.pool_str()) == Some(index);
