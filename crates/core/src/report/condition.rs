@@ -239,10 +239,12 @@ pub(super) fn coming(
             (format!("one of backend {backend}'s {places} places to create"), None)
         }
         (Instance::Creating { since }, _) => {
-            // Where names are not unique, what follows the first call are looks by name.
-            let looked = instance_attempt.is_some()
-                && world.backend(backend).is_some_and(|view| !view.capabilities.names_are_unique);
-            let lasts = if looked { CALL_MAX } else { CREATE_MAX };
+            // Where names are not unique, what follows the first call, or a restart, are looks by name.
+            let looks = world.backend(backend).is_some_and(|view| {
+                let first = instance_attempt.is_none() && view.creates > 0;
+                !view.capabilities.names_are_unique && !first
+            });
+            let lasts = if looks { CALL_MAX } else { CREATE_MAX };
             let until = later(*since, deadlines.creating);
             let until = called(Flight::Instance(name.clone()), lasts, until);
             (after(&format!("backend {backend} to create it"), instance_attempt), Some(until))
