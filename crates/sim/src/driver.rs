@@ -24,6 +24,7 @@ use crate::{
     daemon::{self, Daemon, pool_name},
     explain::Waits,
     outside::{DiskStore, Life, Outside, State},
+    quiet,
     scenario::{Scenario, What},
 };
 
@@ -427,41 +428,32 @@ impl Driver {
         self.check_quiet().await;
     }
 
-    /// Where nothing happens, nothing is planned. A pool that replaces a runner which GitHub has just removed is not at rest.
+    /// Where nothing happens, nothing is planned: each pool is looked at when it is at rest.
     async fn check_quiet(&mut self) {
-        let Some(daemon) = &self.daemon else { return };
-        let handle = daemon.handle.clone();
-        let moving = self.outside.lock().replacing();
-        let planned = handle
-            .read(move |view| {
-                let mut world = view.world.clone();
-                for pool in view.spec.pools.keys() {
-                    // Has no effect but that every pool is planned anew.
-                    world.apply(
-                        dayfly_core::effect::Outcome::Command(Command::Undrain(pool.clone())),
-                        view.now,
-                    );
-                }
-                let mut ids = crate::outside::SeededIds(fastrand::Rng::with_seed(1));
-                let plan = dayfly_core::plan::plan(&world, view.spec, view.now, &mut ids);
-                plan.actions
-                    .into_iter()
-                    .map(|action| format!("{action:?}"))
-                    // Lists and refreshes are due by the clock, in a quiet world too.
-                    .filter(|action| {
-                        !action.starts_with("List") && !action.contains("RefreshSession")
-                    })
-                    .filter(|action| {
-                        let mut words = action.split([' ', ',', '-']);
-                        !words.any(|word| moving.iter().any(|pool| pool == word))
-                    })
-                    .collect::<Vec<_>>()
-            })
-            .await;
-        if let Ok(planned) = planned {
-            self.outside
-                .lock()
-                .look(Check::Quiet, planned.is_empty(), || format!("it plans {planned:?}"));
+        let until = self.now() + SETTLE_BOUND;
+        let mut rested = BTreeSet::new();
+        while rested.len() < self.scenario.pools.len() {
+            let Some(daemon) = &self.daemon else { return };
+            let moving = self.outside.lock().replacing();
+            let Ok((resting, planned)) =
+                daemon.handle.clone().read(move |view| quiet::planned_at_rest(view, &moving)).await
+            else {
+                return;
+            };
+            let mut state = self.outside.lock();
+            state.look(Check::Quiet, planned.is_empty(), || format!("it plans {planned:?}"));
+            rested.extend(resting);
+            if state.now() >= until {
+                let all = rested.len() >= self.scenario.pools.len();
+                state.look(Check::Quiet, all, || {
+                    format!("of all pools only {rested:?} come to rest")
+                });
+                return;
+            }
+            drop(state);
+            if rested.len() < self.scenario.pools.len() {
+                self.run_until(self.now() + Duration::from_secs(10), |_| false).await;
+            }
         }
     }
 
