@@ -432,7 +432,7 @@ impl Driver {
     async fn check_quiet(&mut self) {
         let until = self.now() + SETTLE_BOUND;
         let mut rested = BTreeSet::new();
-        while rested.len() < self.scenario.pools.len() {
+        loop {
             let Some(daemon) = &self.daemon else { return };
             let moving = self.outside.lock().replacing();
             let Ok((resting, planned)) =
@@ -440,20 +440,19 @@ impl Driver {
             else {
                 return;
             };
-            let mut state = self.outside.lock();
-            state.look(Check::Quiet, planned.is_empty(), || format!("it plans {planned:?}"));
             rested.extend(resting);
-            if state.now() >= until {
-                let all = rested.len() >= self.scenario.pools.len();
-                state.look(Check::Quiet, all, || {
+            let (all, over) = (rested.len() >= self.scenario.pools.len(), self.now() >= until);
+            {
+                let mut state = self.outside.lock();
+                state.look(Check::Quiet, planned.is_empty(), || format!("it plans {planned:?}"));
+                state.look(Check::Quiet, all || !over, || {
                     format!("of all pools only {rested:?} come to rest")
                 });
+            }
+            if all || over {
                 return;
             }
-            drop(state);
-            if rested.len() < self.scenario.pools.len() {
-                self.run_until(self.now() + Duration::from_secs(10), |_| false).await;
-            }
+            self.run_until(self.now() + Duration::from_secs(10), |_| false).await;
         }
     }
 
