@@ -434,7 +434,7 @@ impl Driver {
         let mut rested = BTreeSet::new();
         loop {
             let Some(daemon) = &self.daemon else { return };
-            let moving = self.outside.lock().replacing();
+            let moving = self.outside.lock().moving();
             let Ok((resting, planned)) =
                 daemon.handle.clone().read(move |view| quiet::planned_at_rest(view, &moving)).await
             else {

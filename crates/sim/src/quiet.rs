@@ -10,7 +10,7 @@ use dayfly_engine::View;
 use crate::outside::SeededIds;
 
 /// The pools at rest, and what a plan made anew would do for them. A pool is at rest where each of its runners is warm or
-/// online, and GitHub has not just removed one (`moving`).
+/// online, and as many as are configured (else it is `moving`).
 pub(crate) fn planned_at_rest(view: &View<'_>, moving: &[String]) -> (Vec<PoolName>, Vec<String>) {
     let mut world = view.world.clone();
     let stays = |runner: &Runner| matches!(runner.phase(), Phase::Warm | Phase::Online);

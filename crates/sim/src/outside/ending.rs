@@ -58,11 +58,11 @@ impl State {
         found
     }
 
-    /// The pools that replace an idle runner right now, where GitHub goes on to remove them.
-    pub(crate) fn replacing(&self) -> Vec<String> {
-        let removes = self.scenario.github.idle_removal.is_some();
+    /// The pools that are not as configured right now: one replaces an idle runner that GitHub removed, or waits to make one
+    /// again after a failure.
+    pub(crate) fn moving(&self) -> Vec<String> {
         (0..self.scenario.pools.len())
-            .filter(|index| removes && self.unsettled_pool(*index).is_some())
+            .filter(|index| self.unsettled_pool(*index).is_some())
             .map(|index| format!("p{index}"))
             .collect()
     }
