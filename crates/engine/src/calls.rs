@@ -197,7 +197,8 @@ pub(crate) async fn scale_set(
     result.unwrap_or_else(ScaleSetOutcome::Failed)
 }
 
-/// A long poll; `None` where it was stopped before an answer came.
+/// A long poll; `None` where it was stopped before an answer came. One that was stopped while it waited for its commit is not
+/// sent: nobody stands by the capacity that it would advertise.
 pub(crate) async fn poll(
     forge: &dyn Forge,
     ending: &CancellationToken,
@@ -205,6 +206,9 @@ pub(crate) async fn poll(
     pool: &PoolName,
     (set, cursor, capacity): (ScaleSetId, MessageId, u32),
 ) -> Option<Result<Option<Message>, ForgeError>> {
+    if stop.is_cancelled() {
+        return None;
+    }
     let poll = async { forge.poll(set, cursor, capacity).await };
     // A message whose answer is dropped halfway was not acknowledged: GitHub sends it again.
     tokio::select! {

@@ -226,6 +226,10 @@ impl Controller {
             info!("the store can be written again");
             // Rows that were given up before they ever reached the disk appear in no batch.
             self.evidence.retain(|name, _| self.world.runner(name).is_some());
+            let now = self.instruments.clock.now();
+            for effect in &self.withheld.effects {
+                self.world.begun_late(effect, now);
+            }
         }
         let Withheld { effects, events, answers } = std::mem::take(&mut self.withheld);
         for effect in effects {

@@ -1,5 +1,7 @@
 //! One request, taken apart.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, header};
 use jiff::Timestamp;
@@ -13,8 +15,8 @@ pub(crate) struct Call<'a> {
     pub headers: &'a HeaderMap,
     pub body: &'a Bytes,
     /// The decoded, non-empty parts of the path, without the REST prefix.
-    pub segments: Vec<String>,
-    pub query: Vec<(String, String)>,
+    pub segments: Vec<Cow<'a, str>>,
+    pub query: Vec<(Cow<'a, str>, Cow<'a, str>)>,
     /// `scheme://host[:port]` as the client wrote it.
     pub base: String,
     /// The same plus the REST prefix that the client used.
@@ -32,20 +34,18 @@ impl<'a> Call<'a> {
             .or_else(|| request.headers().get(header::HOST).and_then(|host| host.to_str().ok()))
             .unwrap_or("127.0.0.1");
         let base = format!("{}://{host}", uri.scheme_str().unwrap_or("http"));
-        let mut segments: Vec<String> = uri
+        let mut segments: Vec<Cow<'_, str>> = uri
             .path()
             .split('/')
             .filter(|part| !part.is_empty())
-            .map(|part| percent_encoding::percent_decode_str(part).decode_utf8_lossy().into_owned())
+            .map(|part| percent_encoding::percent_decode_str(part).decode_utf8_lossy())
             .collect();
         let mut api = base.clone();
         if segments.len() >= 2 && segments[0] == "api" && segments[1] == "v3" {
             segments.drain(..2);
             api.push_str("/api/v3");
         }
-        let query = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes())
-            .into_owned()
-            .collect();
+        let query = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).collect();
         Self {
             now,
             method: request.method(),
@@ -60,7 +60,7 @@ impl<'a> Call<'a> {
     }
 
     pub fn query(&self, key: &str) -> Option<&str> {
-        self.query.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+        self.query.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_ref())
     }
 
     pub fn number(&self, key: &str) -> Option<i64> {

@@ -53,7 +53,7 @@ fn id(text: &str) -> Result<i64, Refusal> {
 
 impl Sim {
     pub(crate) fn control(&mut self, call: &Call<'_>) -> Handled {
-        let parts: Vec<&str> = call.segments.iter().skip(1).map(String::as_str).collect();
+        let parts: Vec<&str> = call.segments.iter().skip(1).map(AsRef::as_ref).collect();
         let force = call.query("force").is_some();
         match (call.method.as_str(), parts.as_slice()) {
             ("POST", ["scopes"]) => {

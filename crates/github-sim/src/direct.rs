@@ -9,6 +9,7 @@ use crate::group::DEFAULT_GROUP;
 use crate::hold::{Awaited, Hold};
 use crate::ids::{FaultId, HoldId, JobId, RunId, RunnerId, ScopeId, SetId};
 use crate::job::{Conclusion, JobState};
+use crate::message::Poll;
 use crate::moment;
 use crate::options::Options;
 use crate::run::{QueueSpec, Queued};
@@ -163,6 +164,23 @@ impl Sim {
         free
     }
 
+    /// Whoever has the set's session takes its messages and acknowledges them, and has capacity for so many jobs; how many.
+    pub fn eat_messages(&mut self, now: Timestamp, set: SetId, capacity: usize) -> usize {
+        self.tick(now);
+        let session = self.sets.get(set).and_then(|set| set.session.as_ref());
+        let Some(session) = session.map(|session| session.id) else { return 0 };
+        self.session_seen(self.now, set);
+        let poll = Poll { set, session, cursor: 0, capacity: Some(capacity) };
+        let mut eaten = 0;
+        while let Ok(Some(_)) = self.try_message(self.now, poll, true) {
+            eaten += 1;
+            if let Some(set) = self.sets.get_mut(set) {
+                set.log.pop_first();
+            }
+        }
+        eaten
+    }
+
     /// Queues jobs.
     ///
     /// # Errors
@@ -244,9 +262,11 @@ impl Sim {
         self.remove_runner(now, runner);
     }
 
-    /// Every token of the Actions service and of the queues expires at once; the credentials stay.
+    /// Every token of the Actions service, of the queues and of Apps' installations expires at once; the credentials stay.
     pub fn lose_tokens(&mut self) {
-        self.tokens.revoke(|grant| matches!(grant, Grant::Admin { .. } | Grant::Queue { .. }));
+        self.tokens.revoke(|grant| {
+            matches!(grant, Grant::Admin { .. } | Grant::Queue { .. } | Grant::Installation { .. })
+        });
     }
 
     /// A job, as an observer sees it.

@@ -7,10 +7,12 @@ use http::Request;
 use jiff::Timestamp;
 
 use crate::answer::Answer;
+use crate::call::Call;
 use crate::faults::Action;
 use crate::ids::{HoldId, RunnerId, SetId};
 use crate::message::Poll;
 use crate::refusal::Reply;
+use crate::route::Route;
 use crate::sim::{Outcome, Sim};
 use crate::timer::Timer;
 
@@ -135,7 +137,11 @@ impl Sim {
         };
         let hold = self.release(now, id)?;
         let outcome = match hold.awaited {
-            Awaited::Execution(request) => self.execute(now, &request, hold.entry),
+            Awaited::Execution(request) => {
+                let call = Call::new(now, &request);
+                let route = Route::parse(request.method(), &call.segments);
+                self.execute(&call, &route, hold.entry)
+            }
             Awaited::Sending(reply) => Outcome::Reply(reply),
             _ => outcome,
         };

@@ -2,16 +2,18 @@
 
 use http::StatusCode;
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::call::Call;
 use crate::hold::Awaited;
-use crate::ids::{JobId, ScopeId, SetId};
+use crate::ids::{JobId, RunId, ScopeId, SetId};
 use crate::job::{Conclusion, Job, JobState};
 use crate::moment;
 use crate::refusal::{BAD_ARGUMENT, Handled, RUNNER_ADMIN, Refusal, Reply, empty, ok, text_reply};
 use crate::route::SERVICE_BASE;
+use crate::scale_set::Statistics;
 use crate::scope::Assignment;
 use crate::sim::{Outcome, Sim};
 
@@ -46,12 +48,50 @@ impl EntryKind {
 pub(crate) struct Entry {
     kind: EntryKind,
     job: JobId,
-    value: Value,
+    json: String,
+}
+
+/// An entry as messages carry it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct EntryBody<'a> {
+    message_type: &'static str,
+    runner_request_id: i64,
+    repository_name: &'a str,
+    owner_name: &'a str,
+    job_id: Uuid,
+    job_workflow_ref: String,
+    job_display_name: &'a str,
+    workflow_run_id: RunId,
+    event_name: &'a str,
+    request_labels: &'a [String],
+    queue_time: String,
+    scale_set_assign_time: String,
+    runner_assign_time: String,
+    finish_time: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    acquire_job_url: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    runner_id: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    runner_name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<&'static str>,
 }
 
 #[derive(Debug)]
 pub(crate) struct Message {
     body: String,
+}
+
+/// A message as a poll gets it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct MessageBody<'a> {
+    message_id: i64,
+    message_type: &'static str,
+    body: &'a str,
+    statistics: Statistics,
 }
 
 /// A message poll's parameters.
@@ -75,50 +115,54 @@ impl Sim {
     ) {
         let Some(job) = self.jobs.get(&job_id) else { return };
         let acquire = self.acquires(set_id);
-        let mut value = self.entry_json(kind, job, acquire);
+        let mut body = self.entry_body(kind, job, acquire);
         if kind == EntryKind::Available {
             // Relative: the host that the client used is not known here; clients ignore this member.
-            value["acquireJobUrl"] =
-                format!("{SERVICE_BASE}/_apis/runtime/runnerscalesets/{set_id}/acquirejobs").into();
+            body.acquire_job_url =
+                Some(format!("{SERVICE_BASE}/_apis/runtime/runnerscalesets/{set_id}/acquirejobs"));
         }
         if matches!(kind, EntryKind::Started | EntryKind::Completed) {
             // A reassignment's "canceled" names no runner.
             let runner = job.runner.as_ref().filter(|_| job.started_at.is_some());
-            value["runnerId"] = runner.map_or(0, |(id, _)| id.0).into();
-            value["runnerName"] = runner.map_or("", |(_, name)| name).into();
+            body.runner_id = Some(runner.map_or(0, |(id, _)| id.0));
+            body.runner_name = Some(runner.map_or("", |(_, name)| name));
         }
-        if let Some(result) = result {
-            value["result"] = result.result().into();
-        }
+        body.result = result.map(Conclusion::result);
+        // A struct always serialises.
+        let json = serde_json::to_string(&body).unwrap_or_default();
         if let Some(set) = self.sets.get_mut(set_id) {
-            set.pending.push_back(Entry { kind, job: job_id, value });
+            set.pending.push_back(Entry { kind, job: job_id, json });
         }
         if kind != EntryKind::Started {
             self.wake_set(set_id);
         }
     }
 
-    fn entry_json(&self, kind: EntryKind, job: &Job, acquire: bool) -> Value {
+    fn entry_body<'a>(&'a self, kind: EntryKind, job: &'a Job, acquire: bool) -> EntryBody<'a> {
         let path = self.scopes.get(job.repo).map_or("", |repo| repo.path.as_str());
         let (owner, name) = path.split_once('/').unwrap_or(("", path));
         let run = self.runs.get(&job.run);
-        json!({
-            "messageType": kind.text(),
+        EntryBody {
+            message_type: kind.text(),
             // With auto-assignment live sends 0: there is nothing to acquire.
-            "runnerRequestId": if acquire { job.id.0 } else { 0 },
-            "repositoryName": name,
-            "ownerName": owner,
-            "jobId": job.uuid,
-            "jobWorkflowRef": format!("{path}/.github/workflows/ci.yml@refs/heads/main"),
-            "jobDisplayName": job.name,
-            "workflowRunId": job.run,
-            "eventName": run.map_or("push", |run| run.event.as_str()),
-            "requestLabels": job.labels,
-            "queueTime": moment::precise(Some(job.queued_at)),
-            "scaleSetAssignTime": moment::precise(job.assigned_at),
-            "runnerAssignTime": moment::precise(job.started_at),
-            "finishTime": moment::precise(job.completed_at),
-        })
+            runner_request_id: if acquire { job.id.0 } else { 0 },
+            repository_name: name,
+            owner_name: owner,
+            job_id: job.uuid,
+            job_workflow_ref: format!("{path}/.github/workflows/ci.yml@refs/heads/main"),
+            job_display_name: &job.name,
+            workflow_run_id: job.run,
+            event_name: run.map_or("push", |run| run.event.as_str()),
+            request_labels: &job.labels,
+            queue_time: moment::precise(Some(job.queued_at)),
+            scale_set_assign_time: moment::precise(job.assigned_at),
+            runner_assign_time: moment::precise(job.started_at),
+            finish_time: moment::precise(job.completed_at),
+            acquire_job_url: None,
+            runner_id: None,
+            runner_name: None,
+            result: None,
+        }
     }
 
     pub(crate) fn acquires(&self, set: SetId) -> bool {
@@ -199,10 +243,8 @@ impl Sim {
         let entries: Vec<Entry> = set.pending.drain(..count).collect();
         let id = set.next_message;
         set.next_message += 1;
-        let values: Vec<&Value> = entries.iter().map(|entry| &entry.value).collect();
-        // Values with string keys always serialise.
-        let body = serde_json::to_string(&values).unwrap_or_default();
-        set.log.insert(id, Message { body });
+        let texts: Vec<&str> = entries.iter().map(|entry| entry.json.as_str()).collect();
+        set.log.insert(id, Message { body: format!("[{}]", texts.join(",")) });
         while set.log.len() > LOG_MAX {
             set.log.pop_first();
         }
@@ -244,12 +286,12 @@ impl Sim {
     fn message_reply(&self, set: SetId, id: i64) -> Option<Reply> {
         let set = self.sets.get(set)?;
         let message = set.log.get(&id)?;
-        Some(ok(&json!({
-            "messageId": id,
-            "messageType": "RunnerScaleSetJobMessages",
-            "body": message.body,
-            "statistics": self.statistics(set),
-        })))
+        Some(ok(&MessageBody {
+            message_id: id,
+            message_type: "RunnerScaleSetJobMessages",
+            body: &message.body,
+            statistics: self.statistics(set),
+        }))
     }
 
     /// Acknowledges a message. An unknown id is acknowledged too: what live answers was not recorded.
@@ -308,7 +350,7 @@ impl Sim {
         if !self.acquires(id) {
             return Ok(empty(StatusCode::NO_CONTENT));
         }
-        let jobs: Vec<Value> = set
+        let jobs: Vec<EntryBody<'_>> = set
             .buckets
             .iter()
             .filter_map(|bucket| self.waiting.buckets.get(*bucket))
@@ -316,13 +358,12 @@ impl Sim {
             .filter_map(|job| self.jobs.get(job))
             .take(self.options.batch)
             .map(|job| {
-                let mut value = self.entry_json(EntryKind::Available, job, true);
-                value["acquireJobUrl"] = format!(
+                let mut body = self.entry_body(EntryKind::Available, job, true);
+                body.acquire_job_url = Some(format!(
                     "{}{SERVICE_BASE}/_apis/runtime/runnerscalesets/{id}/acquirejobs",
                     call.base
-                )
-                .into();
-                value
+                ));
+                body
             })
             .collect();
         if jobs.is_empty() {

@@ -139,8 +139,12 @@ pub(crate) fn code(status: u16) -> StatusCode {
 
 pub(crate) fn json_reply(status: StatusCode, body: &impl serde::Serialize) -> Reply {
     // Only our own values come here, whose keys are strings: they always serialise.
-    let bytes = serde_json::to_vec(body).unwrap_or_default();
-    let mut reply = Response::new(Bytes::from(bytes));
+    written_reply(status, serde_json::to_vec(body).unwrap_or_default())
+}
+
+/// An answer whose JSON is written already.
+pub(crate) fn written_reply(status: StatusCode, json: impl Into<Bytes>) -> Reply {
+    let mut reply = Response::new(json.into());
     *reply.status_mut() = status;
     reply.headers_mut().insert(
         header::CONTENT_TYPE,

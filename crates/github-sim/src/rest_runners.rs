@@ -2,14 +2,42 @@
 
 use http::StatusCode;
 use jiff::Timestamp;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::call::Call;
 use crate::ids::{GroupId, RunnerId, ScopeId};
 use crate::refusal::{Handled, Refusal, empty, json_reply, ok, set_header};
 use crate::runner::{NewRunner, Runner};
 use crate::sim::Sim;
+
+/// A runner as the public REST shows it.
+#[derive(Serialize)]
+struct RunnerBody<'a> {
+    id: RunnerId,
+    runner_group_id: GroupId,
+    name: &'a str,
+    os: &'a str,
+    status: &'static str,
+    busy: bool,
+    labels: Vec<LabelBody<'a>>,
+    ephemeral: bool,
+    version: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct LabelBody<'a> {
+    id: usize,
+    name: &'a str,
+    #[serde(rename = "type")]
+    kind: &'static str,
+}
+
+#[derive(Serialize)]
+struct RunnersBody<'a> {
+    total_count: usize,
+    runners: Vec<RunnerBody<'a>>,
+}
 
 impl Sim {
     /// The runners of a scope, or of one of its groups.
@@ -23,16 +51,16 @@ impl Sim {
             return Err(Refusal::rest_not_found());
         }
         let page = call.page();
-        let (total, shown): (usize, Vec<Value>) = match (call.query("name"), group) {
+        let (total, shown): (usize, Vec<RunnerBody<'_>>) = match (call.query("name"), group) {
             (Some(name), None) => {
                 let found = self.runners.named(scope, name);
-                (found.iter().count(), found.map(runner_json).into_iter().collect())
+                (found.iter().count(), found.map(runner_body).into_iter().collect())
             }
             (None, None) => {
                 let ids = self.scopes.get(scope).map(|scope| &scope.runners);
                 let total = ids.map_or(0, std::collections::BTreeSet::len);
                 let ids = ids.into_iter().flatten().skip(page.skip()).take(page.per);
-                (total, ids.filter_map(|id| self.runners.get(*id)).map(runner_json).collect())
+                (total, ids.filter_map(|id| self.runners.get(*id)).map(runner_body).collect())
             }
             (name, group) => {
                 let ids = self.scopes.get(scope).map(|scope| &scope.runners).into_iter().flatten();
@@ -43,11 +71,11 @@ impl Sim {
                     .collect();
                 (
                     found.len(),
-                    found.into_iter().skip(page.skip()).take(page.per).map(runner_json).collect(),
+                    found.into_iter().skip(page.skip()).take(page.per).map(runner_body).collect(),
                 )
             }
         };
-        let mut reply = ok(&json!({ "total_count": total, "runners": shown }));
+        let mut reply = ok(&RunnersBody { total_count: total, runners: shown });
         if let Some(link) = page.link(call, total) {
             set_header(&mut reply, "link", &link);
         }
@@ -62,7 +90,7 @@ impl Sim {
     }
 
     pub(crate) fn rest_runner_get(&self, scope: ScopeId, id: RunnerId) -> Handled {
-        Ok(ok(&runner_json(self.runner_in(scope, id)?)))
+        Ok(ok(&runner_body(self.runner_in(scope, id)?)))
     }
 
     pub(crate) fn rest_runner_delete(
@@ -120,27 +148,22 @@ impl Sim {
         let blob = crate::jit::encode(runner, &self.runner_base(call));
         Ok(json_reply(
             StatusCode::CREATED,
-            &json!({ "runner": runner_json(runner), "encoded_jit_config": blob }),
+            &json!({ "runner": runner_body(runner), "encoded_jit_config": blob }),
         ))
     }
 }
 
-fn runner_json(runner: &Runner) -> Value {
-    let labels: Vec<Value> = runner
-        .labels
-        .iter()
-        .enumerate()
-        .map(|(index, name)| json!({ "id": index + 1, "name": name, "type": "custom" }))
-        .collect();
-    json!({
-        "id": runner.id,
-        "runner_group_id": runner.group,
-        "name": runner.name,
-        "os": runner.os,
-        "status": if runner.online { "online" } else { "offline" },
-        "busy": runner.job.is_some(),
-        "labels": labels,
-        "ephemeral": true,
-        "version": runner.version,
-    })
+fn runner_body(runner: &Runner) -> RunnerBody<'_> {
+    let labels = runner.labels.iter().zip(1..);
+    RunnerBody {
+        id: runner.id,
+        runner_group_id: runner.group,
+        name: &runner.name,
+        os: &runner.os,
+        status: if runner.online { "online" } else { "offline" },
+        busy: runner.job.is_some(),
+        labels: labels.map(|(name, id)| LabelBody { id, name, kind: "custom" }).collect(),
+        ephemeral: true,
+        version: runner.version.as_deref(),
+    }
 }

@@ -1,5 +1,7 @@
 //! Which path is which route. Knows paths only; never state.
 
+use std::borrow::Cow;
+
 use http::Method;
 
 use crate::ids::{GroupId, JobId, RunId, RunnerId, SetId};
@@ -109,8 +111,8 @@ pub(crate) enum Surface {
 
 impl Route {
     /// The route of a path's decoded segments, REST prefix taken off.
-    pub fn parse(method: &Method, segments: &[String]) -> Self {
-        let parts: Vec<&str> = segments.iter().map(String::as_str).collect();
+    pub fn parse(method: &Method, segments: &[Cow<'_, str>]) -> Self {
+        let parts: Vec<&str> = segments.iter().map(AsRef::as_ref).collect();
         let method = method.as_str();
         let route = match parts.as_slice() {
             ["control", ..] => Some(Self::Control),

@@ -64,6 +64,40 @@ pub(crate) struct ScaleSet {
     pub log: BTreeMap<i64, Message>,
 }
 
+/// A set's counts, as messages and sessions carry them.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Statistics {
+    total_available_jobs: usize,
+    total_acquired_jobs: usize,
+    total_assigned_jobs: usize,
+    total_running_jobs: usize,
+    total_registered_runners: usize,
+    total_busy_runners: usize,
+    total_idle_runners: usize,
+}
+
+/// A set as the service shows it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct SetBody<'a> {
+    id: SetId,
+    name: &'a str,
+    runner_group_id: GroupId,
+    runner_group_name: &'a str,
+    labels: &'a [Label],
+    // The key's capital is the service's own.
+    #[serde(rename = "RunnerSetting")]
+    setting: &'a Value,
+    created_on: String,
+    runner_jit_config_url: String,
+    get_acquirable_jobs_url: String,
+    acquire_jobs_url: String,
+    statistics: Statistics,
+    enabled: bool,
+    status: &'static str,
+}
+
 /// Sessions ended that a set remembers, to tell "expired" from "evicted".
 pub(crate) const ENDED_MAX: usize = 16;
 
@@ -195,12 +229,13 @@ impl Sim {
                     .collect()
             }
         };
-        let value: Vec<Value> = found.into_iter().map(|set| self.set_json(call, set)).collect();
+        let value: Vec<SetBody<'_>> =
+            found.into_iter().map(|set| self.set_body(call, set)).collect();
         Ok(ok(&json!({ "count": value.len(), "value": value })))
     }
 
     pub(crate) fn set_get(&self, call: &Call<'_>, scope: ScopeId, id: SetId) -> Handled {
-        Ok(ok(&self.set_json(call, self.set_in(scope, id)?)))
+        Ok(ok(&self.set_body(call, self.set_in(scope, id)?)))
     }
 
     pub(crate) fn set_create(&mut self, call: &Call<'_>, scope: ScopeId) -> Handled {
@@ -342,41 +377,41 @@ impl Sim {
     }
 
     /// The statistics as they are now.
-    pub(crate) fn statistics(&self, set: &ScaleSet) -> Value {
+    pub(crate) fn statistics(&self, set: &ScaleSet) -> Statistics {
         let available: usize = set
             .buckets
             .iter()
             .filter_map(|bucket| self.waiting.buckets.get(*bucket))
             .map(|bucket| bucket.jobs.len())
             .sum();
-        json!({
-            "totalAvailableJobs": available,
-            "totalAcquiredJobs": set.total_assigned() - set.running,
-            "totalAssignedJobs": set.total_assigned(),
-            "totalRunningJobs": set.running,
-            "totalRegisteredRunners": set.runners.len(),
-            "totalBusyRunners": set.busy,
-            "totalIdleRunners": set.online.saturating_sub(set.busy),
-        })
+        Statistics {
+            total_available_jobs: available,
+            total_acquired_jobs: set.total_assigned() - set.running,
+            total_assigned_jobs: set.total_assigned(),
+            total_running_jobs: set.running,
+            total_registered_runners: set.runners.len(),
+            total_busy_runners: set.busy,
+            total_idle_runners: set.online.saturating_sub(set.busy),
+        }
     }
 
-    pub(crate) fn set_json(&self, call: &Call<'_>, set: &ScaleSet) -> Value {
+    pub(crate) fn set_body<'a>(&'a self, call: &Call<'_>, set: &'a ScaleSet) -> SetBody<'a> {
         let group = self.groups.get(set.scope, set.group).map_or("", |group| group.name.as_str());
         let base = format!("{}{SERVICE_BASE}/_apis/runtime/runnerscalesets/{}", call.base, set.id);
-        json!({
-            "id": set.id,
-            "name": set.name,
-            "runnerGroupId": set.group,
-            "runnerGroupName": group,
-            "labels": set.labels,
-            "RunnerSetting": set.setting,
-            "createdOn": moment::precise(Some(set.created_at)),
-            "runnerJitConfigUrl": format!("{base}/generatejitconfig"),
-            "getAcquirableJobsUrl": format!("{base}/acquirablejobs"),
-            "acquireJobsUrl": format!("{base}/acquirejobs"),
-            "statistics": self.statistics(set),
-            "enabled": true,
-            "status": if set.session.is_some() { "online" } else { "offline" },
-        })
+        SetBody {
+            id: set.id,
+            name: &set.name,
+            runner_group_id: set.group,
+            runner_group_name: group,
+            labels: &set.labels,
+            setting: &set.setting,
+            created_on: moment::precise(Some(set.created_at)),
+            runner_jit_config_url: format!("{base}/generatejitconfig"),
+            get_acquirable_jobs_url: format!("{base}/acquirablejobs"),
+            acquire_jobs_url: format!("{base}/acquirejobs"),
+            statistics: self.statistics(set),
+            enabled: true,
+            status: if set.session.is_some() { "online" } else { "offline" },
+        }
     }
 }

@@ -2,8 +2,7 @@
 
 use http::StatusCode;
 use jiff::Timestamp;
-use serde::Deserialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::call::Call;
@@ -13,7 +12,7 @@ use crate::refusal::{
     Handled, RUNNER_ADMIN, Refusal, SESSION_CONFLICT, SESSION_EXPIRED, empty, ok,
 };
 use crate::route::QUEUE_PATH;
-use crate::scale_set::ENDED_MAX;
+use crate::scale_set::{ENDED_MAX, SetBody, Statistics};
 use crate::sim::Sim;
 use crate::timer::Timer;
 use crate::token::Grant;
@@ -30,6 +29,18 @@ pub(crate) struct Session {
 struct NewSession {
     #[serde(default)]
     owner_name: String,
+}
+
+/// A session as the service shows it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SessionBody<'a> {
+    session_id: Uuid,
+    owner_name: &'a str,
+    runner_scale_set: SetBody<'a>,
+    message_queue_url: String,
+    message_queue_access_token: String,
+    statistics: Statistics,
 }
 
 /// What a second session is told.
@@ -142,10 +153,8 @@ impl Sim {
     }
 
     fn session_json(&mut self, call: &Call<'_>, credential: CredentialId, id: SetId) -> Handled {
-        let (session, owner) = match self.sets.get(id).and_then(|set| set.session.as_ref()) {
-            Some(session) => (session.id, session.owner.clone()),
-            None => return Err(Refusal::no_set(id)),
-        };
+        let live = self.sets.get(id).and_then(|set| set.session.as_ref());
+        let session = live.map(|live| live.id).ok_or_else(|| Refusal::no_set(id))?;
         let token = self.jwt(
             call.now,
             Grant::Queue { set: id, session, credential },
@@ -153,15 +162,15 @@ impl Sim {
             "queue",
         );
         let set = self.sets.get(id).ok_or_else(|| Refusal::no_set(id))?;
-        Ok(ok(&json!({
-            "sessionId": session,
-            "ownerName": owner,
-            "runnerScaleSet": self.set_json(call, set),
+        Ok(ok(&SessionBody {
+            session_id: session,
+            owner_name: set.session.as_ref().map_or("", |live| &live.owner),
+            runner_scale_set: self.set_body(call, set),
             // The extra parameter must come back with every call: clients have to keep the query.
-            "messageQueueUrl": format!("{}{QUEUE_PATH}?shard={}", call.base, shard(id)),
-            "messageQueueAccessToken": token,
-            "statistics": self.statistics(set),
-        })))
+            message_queue_url: format!("{}{QUEUE_PATH}?shard={}", call.base, shard(id)),
+            message_queue_access_token: token,
+            statistics: self.statistics(set),
+        }))
     }
 }
 

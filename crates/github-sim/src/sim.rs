@@ -141,12 +141,12 @@ impl Sim {
                     );
                 }
                 Action::Twice => {
-                    self.execute(now, request, entry);
+                    self.execute(&call, &route, entry);
                 }
                 _ => {}
             }
         }
-        let outcome = self.execute(now, request, entry);
+        let outcome = self.execute(&call, &route, entry);
         self.finish(outcome, faults, entry, name)
     }
 
@@ -189,22 +189,15 @@ impl Sim {
         }
     }
 
-    /// Executes a request, whatever the faults.
-    pub(crate) fn execute(
-        &mut self,
-        now: Timestamp,
-        request: &Request<Bytes>,
-        entry: u64,
-    ) -> Outcome {
-        let call = Call::new(now, request);
-        let route = Route::parse(request.method(), &call.segments);
+    /// Executes a call, whatever the faults.
+    pub(crate) fn execute(&mut self, call: &Call<'_>, route: &Route, entry: u64) -> Outcome {
         let handled = match route.surface() {
-            Surface::Rest => Ok(Outcome::Reply(self.rest(&call, &route, entry))),
-            Surface::Service => self.service(&call, &route, entry).map(Outcome::Reply),
-            Surface::Queue => self.queue(&call, &route, entry),
-            Surface::Broker => self.broker(&call, &route),
-            Surface::Other if route == Route::Registration => {
-                self.registration(&call, entry).map(Outcome::Reply)
+            Surface::Rest => Ok(Outcome::Reply(self.rest(call, route, entry))),
+            Surface::Service => self.service(call, route, entry).map(Outcome::Reply),
+            Surface::Queue => self.queue(call, route, entry),
+            Surface::Broker => self.broker(call, route),
+            Surface::Other if *route == Route::Registration => {
+                self.registration(call, entry).map(Outcome::Reply)
             }
             Surface::Other => Err(Refusal::rest_not_found()),
         };
@@ -212,7 +205,7 @@ impl Sim {
         if let Outcome::Reply(reply) = &mut outcome {
             // Diagnostics that clients log; no caller may depend on them.
             crate::refusal::set_header(reply, "x-github-request-id", &format!("SIM:{entry:X}"));
-            crate::refusal::set_header(reply, "date", &moment::http_date(now));
+            crate::refusal::set_header(reply, "date", &moment::http_date(call.now));
         }
         outcome
     }

@@ -1,6 +1,8 @@
 //! One entry of a scale set's message (protocol.md, 3.5). What a job can't be served without must be right; all else is
 //! taken where it fits and left out where it does not.
 
+use std::borrow::Cow;
+
 use dayfly_core::model::{JobEntry, JobEntryKind, JobId};
 use jiff::Timestamp;
 use serde::{Deserialize, de::DeserializeOwned};
@@ -53,10 +55,10 @@ type Field<'a> = Option<&'a RawValue>;
 pub(crate) fn parse(json: &str) -> Result<Option<JobEntry>, String> {
     let wire: EntryWire<'_> =
         serde_json::from_str(json).map_err(|cause| format!("no entry: {cause}"))?;
-    let kind: String = read(wire.message_type).ok_or("it has no type in words")?;
+    let kind = string(wire.message_type).ok_or("it has no type in words")?;
     let request_id = read(wire.runner_request_id).unwrap_or(0);
     let runner = text(wire.runner_name);
-    let kind = match kind.as_str() {
+    let kind = match &*kind {
         "JobAvailable" if request_id <= 0 => {
             return Err("a job on offer without the id to acquire it by".to_owned());
         }
@@ -79,17 +81,20 @@ pub(crate) fn parse(json: &str) -> Result<Option<JobEntry>, String> {
             .take(LABELS_MAX)
             .map(|label| clean(label, LABEL_MAX))
             .collect(),
-        queued_at: read::<Timestamp>(wire.queue_time).filter(|time| *time > Timestamp::UNIX_EPOCH),
+        queued_at: string(wire.queue_time)
+            .and_then(|time| time.parse().ok())
+            .filter(|time| *time > Timestamp::UNIX_EPOCH),
     }))
 }
 
 fn job_id(field: Field<'_>) -> Result<JobId, String> {
-    let id = read::<String>(field).or_else(|| read::<i64>(field).map(|number| number.to_string()));
+    let number = || read::<i64>(field).map(|number| number.to_string().into());
+    let id = string(field).or_else(number);
     let id = id.filter(|id| !id.is_empty()).ok_or("it has no job id")?;
     if id.len() > ID_MAX || !id.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err("its job id is too long or has odd characters".to_owned());
     }
-    Ok(JobId(id.into()))
+    Ok(JobId((&*id).into()))
 }
 
 fn repository(owner: &str, name: &str) -> String {
@@ -97,7 +102,16 @@ fn repository(owner: &str, name: &str) -> String {
 }
 
 fn text(field: Field<'_>) -> String {
-    clean(&read::<String>(field).unwrap_or_default(), TEXT_MAX)
+    clean(&string(field).unwrap_or_default(), TEXT_MAX)
+}
+
+/// A field in words. Most have no escapes, and are taken as they stand.
+fn string(field: Field<'_>) -> Option<Cow<'_, str>> {
+    let raw = field?.get();
+    match raw.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
+        Some(plain) if !plain.contains('\\') => Some(Cow::Borrowed(plain)),
+        _ => serde_json::from_str(raw).ok().map(Cow::Owned),
+    }
 }
 
 fn read<T: DeserializeOwned>(field: Field<'_>) -> Option<T> {

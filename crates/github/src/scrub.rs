@@ -5,6 +5,10 @@ const HIDDEN: &str = "[hidden]";
 
 /// `text` in at most `max` characters, without control characters.
 pub(crate) fn clean(text: &str, max: usize) -> String {
+    // As it mostly is: nothing to take out, and short.
+    if text.len() <= max && text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+        return text.to_owned();
+    }
     text.chars()
         .map(|char| if char == '\n' { ' ' } else { char })
         .filter(|char| !char.is_control())

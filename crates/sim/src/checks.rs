@@ -30,6 +30,8 @@ checks! {
     StartsInTime = "a-job-starts-in-time",
     /// A job that ends badly does so for a cause of the user's, GitHub's or the engine's.
     EndsForCause = "a-job-ends-for-a-cause",
+    /// A job runs no longer than its pool's `job_timeout`.
+    JobLimit = "a-job-ends-at-its-limit",
     /// Never more instances than `max`.
     Max = "never-above-max",
     /// An instance whose runner has a job is not destroyed.

@@ -10,13 +10,13 @@ use dayfly_core::{
     ports::{Backend, Clock, Forge, Store},
 };
 use dayfly_engine::{Handle, Ports, SteadyClock, StoreDriver, TaskDied};
-use dayfly_github::{Address, Credential, GitHub};
+use dayfly_github::{Address, GitHub};
 use jiff::SignedDuration;
 
 use crate::{
     outside::{
         ADDRESS, DiskStore, EnginePort, Events, Life, OWNER, Outside, SeededIds, SimTransport,
-        TOKEN, timestamp,
+        timestamp,
     },
     scenario::Scenario,
 };
@@ -72,7 +72,14 @@ pub(crate) fn spec(scenario: &Scenario) -> Result<Spec, String> {
             priority: 0,
             limits: Limits { warm: plan.warm, min_idle: plan.min_idle, max: plan.max },
             schedules: Vec::new(),
-            deadlines: Deadlines { idle: SignedDuration::from_mins(3), ..Deadlines::default() },
+            deadlines: Deadlines {
+                idle: SignedDuration::from_mins(3),
+                job_timeout: plan
+                    .job_timeout
+                    .and_then(|limit| SignedDuration::try_from(limit).ok())
+                    .unwrap_or(Deadlines::default().job_timeout),
+                ..Deadlines::default()
+            },
         };
         pools.insert(name, of);
     }
@@ -96,7 +103,7 @@ pub(crate) fn start(
     let clock: Arc<dyn Clock> = Arc::new(SteadyClock::starting_at(wall));
     let transport = Arc::new(SimTransport { outside: Arc::clone(outside), life });
     let address = Address::parse(ADDRESS).map_err(|error| error.to_string())?;
-    let credential = Credential::Token(TOKEN.to_owned().into());
+    let credential = outside.lock().credential.clone();
     let forge = GitHub::new(address, &credential, transport, Arc::clone(&clock), OWNER)
         .map_err(|error| error.to_string())?;
     let controller = outside.lock().controller;

@@ -50,6 +50,10 @@ dials! {
     GithubSets = "github-sets" 1,
     /// Somebody else has a scale set of a pool's name, or a session on its set.
     Foreign = "foreign" 2,
+    /// Somebody else opens a session on a pool's set, polls, and takes the messages.
+    ForeignPolls = "foreign-polls" 2,
+    /// Signing in as an App is refused, or fails.
+    GithubApp = "github-app" 3,
     /// Registrations vanish.
     GithubRunners = "github-runners" 4,
     /// Nobody reaches GitHub for minutes or hours.
@@ -58,6 +62,8 @@ dials! {
     GithubCalledOver = "github-called-over" 2,
     /// Users cancel and run again.
     UserJobs = "user-jobs" 6,
+    /// Jobs run longer than the user's own limit.
+    UserLongJobs = "user-long-jobs" 2,
     /// Users drain, undrain and remove.
     UserRunners = "user-runners" 4,
     /// Users delete pools.

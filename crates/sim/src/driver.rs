@@ -4,7 +4,12 @@
 //! the world becomes quiet and as it was configured, nothing is left once the pools are deleted, and the daemon ends.
 
 use std::{
-    collections::BTreeMap, future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration,
+    collections::{BTreeMap, BTreeSet},
+    future::poll_fn,
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
 };
 
 use dayfly_core::{
@@ -19,6 +24,7 @@ use crate::{
     daemon::{self, Daemon, pool_name},
     explain::Waits,
     outside::{DiskStore, Life, Outside, State},
+    quiet,
     scenario::{Scenario, What},
 };
 
@@ -413,9 +419,13 @@ impl Driver {
     async fn settle(&mut self) {
         let until = self.now() + SETTLE_BOUND;
         let mut found;
+        let mut seen = BTreeSet::new();
+        // Idle runners that GitHub removes are there only for a while.
+        let removes = self.scenario.github.idle_removal.is_some();
+        let every = Duration::from_secs(if removes { 10 } else { 30 });
         loop {
-            self.run_until(self.now() + Duration::from_secs(30), |_| false).await;
-            found = self.outside.lock().unsettled();
+            self.run_until(self.now() + every, |_| false).await;
+            found = self.outside.lock().unsettled(&mut seen);
             if found.is_none() || self.now() >= until {
                 break;
             }
@@ -424,36 +434,31 @@ impl Driver {
         self.check_quiet().await;
     }
 
-    /// Where nothing happens, nothing is planned.
+    /// Where nothing happens, nothing is planned: each pool is looked at when it is at rest.
     async fn check_quiet(&mut self) {
-        let Some(daemon) = &self.daemon else { return };
-        let handle = daemon.handle.clone();
-        let planned = handle
-            .read(|view| {
-                let mut world = view.world.clone();
-                for pool in view.spec.pools.keys() {
-                    // Has no effect but that every pool is planned anew.
-                    world.apply(
-                        dayfly_core::effect::Outcome::Command(Command::Undrain(pool.clone())),
-                        view.now,
-                    );
-                }
-                let mut ids = crate::outside::SeededIds(fastrand::Rng::with_seed(1));
-                let plan = dayfly_core::plan::plan(&world, view.spec, view.now, &mut ids);
-                plan.actions
-                    .into_iter()
-                    .map(|action| format!("{action:?}"))
-                    // Lists and refreshes are due by the clock, in a quiet world too.
-                    .filter(|action| {
-                        !action.starts_with("List") && !action.contains("RefreshSession")
-                    })
-                    .collect::<Vec<_>>()
-            })
-            .await;
-        if let Ok(planned) = planned {
-            self.outside
-                .lock()
-                .look(Check::Quiet, planned.is_empty(), || format!("it plans {planned:?}"));
+        let until = self.now() + SETTLE_BOUND;
+        let mut rested = BTreeSet::new();
+        loop {
+            let Some(daemon) = &self.daemon else { return };
+            let moving = self.outside.lock().moving();
+            let Ok((resting, planned)) =
+                daemon.handle.clone().read(move |view| quiet::planned_at_rest(view, &moving)).await
+            else {
+                return;
+            };
+            rested.extend(resting);
+            let (all, over) = (rested.len() >= self.scenario.pools.len(), self.now() >= until);
+            {
+                let mut state = self.outside.lock();
+                state.look(Check::Quiet, planned.is_empty(), || format!("it plans {planned:?}"));
+                state.look(Check::Quiet, all || !over, || {
+                    format!("of all pools only {rested:?} come to rest")
+                });
+            }
+            if all || over {
+                return;
+            }
+            self.run_until(self.now() + Duration::from_secs(10), |_| false).await;
         }
     }
 

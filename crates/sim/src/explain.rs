@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use dayfly_core::{
     model::{JobId, JobState, PoolName, later},
     plan::{Census, target_of},
-    report::{Condition, ConditionKind, pool_conditions},
+    report::{Condition, ConditionKind, explain, pool_conditions},
     world::Pool,
 };
 use dayfly_engine::View;
@@ -39,6 +39,7 @@ pub(crate) struct Look {
 pub(crate) fn look(view: &View<'_>, before: &Waits) -> Look {
     let mut found = Look { unexplained: None, unfounded: None, waits: Waits::default() };
     for pool in view.world.pools() {
+        found.unexplained = found.unexplained.or_else(|| unexplained_job(view, pool));
         let known = before.0.get(&pool.state.name);
         found.unexplained = found.unexplained.or_else(|| missing(view, pool));
         if pool.waiting.is_empty() && known.is_none() {
@@ -104,6 +105,33 @@ fn unexplained(view: &View<'_>, pool: &Pool, conditions: &[Condition]) -> Option
     }
     overdue(view, conditions).map(|condition| {
         format!("{waiting} jobs of pool {name} wait for what should be over: {condition}")
+    })
+}
+
+fn overdue<'a>(view: &View<'_>, conditions: &'a [Condition]) -> Option<&'a Condition> {
+    conditions
+        .iter()
+        .find(|condition| condition.until.is_some_and(|until| later(until, GRACE) < view.now))
+        .filter(|_| view.store_error.is_none())
+}
+
+/// What is said of a job that waits, asked for by its id as a user would. All of a pool that were given to it hear the same, and
+/// so do all that it was offered: one of each is asked for.
+fn unexplained_job(view: &View<'_>, pool: &Pool) -> Option<String> {
+    let given = pool.waiting.first().filter(|_| Census::of(pool).idle.is_empty());
+    let waiting = given.into_iter().chain(pool.available.first());
+    waiting.into_iter().find_map(|job| {
+        let said = match explain(view.world, view.spec, &job.0, view.now) {
+            Ok(said) => said,
+            Err(unknown) => {
+                return Some(format!("job {job} waits, and nobody knows it: {unknown}"));
+            }
+        };
+        if said.conditions.is_empty() {
+            return Some(format!("job {job} waits, and nothing is named: {}", said.sentence));
+        }
+        overdue(view, &said.conditions)
+            .map(|condition| format!("job {job} waits for what should be over: {condition}"))
     })
 }
 

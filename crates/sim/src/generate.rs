@@ -97,6 +97,7 @@ fn pool(rng: &mut Rng, engines: usize, jobs: usize) -> PoolPlan {
         min_idle: if rng.u8(..3) == 0 { rng.u32(1..=2) } else { 0 },
         warm: if rng.u8(..2) == 0 { rng.u32(1..=3) } else { 0 },
         fixed: false,
+        job_timeout: (rng.u8(..4) == 0).then(|| seconds(rng, 300, 900)),
     }
 }
 
@@ -107,6 +108,8 @@ fn github(rng: &mut Rng) -> GithubPlan {
         jit_life: if rng.u8(..3) == 0 { seconds(rng, 60, 300) } else { Duration::from_secs(3_600) },
         admin_life: Duration::from_secs(pick(rng, &[300, 1_020, 3_600])),
         queue_life: Duration::from_secs(pick(rng, &[240, 1_500, 3_000])),
+        app_life: (rng.u8(..3) == 0)
+            .then(|| Duration::from_secs(pick(rng, &[420, 1_020, 3_600, 3_600]))),
     }
 }
 
@@ -119,11 +122,12 @@ fn items(rng: &mut Rng, scenario: &Scenario, jobs: usize, dials: &Dials) -> Vec<
         let most = if rng.bool() { jobs / 2 } else { jobs / 10 };
         let count = rng.usize(1..=most.clamp(1, 100)).min(jobs - queued);
         queued += count;
-        let what = What::Jobs {
-            pool: rng.usize(..scenario.pools.len()),
-            count,
-            takes: if rng.u8(..20) == 0 { seconds(rng, 600, 1_500) } else { seconds(rng, 1, 120) },
-        };
+        let pool = rng.usize(..scenario.pools.len());
+        let takes = if rng.u8(..20) == 0 { seconds(rng, 600, 1_500) } else { seconds(rng, 1, 120) };
+        // Within the user's limit: what exceeds it is a trouble.
+        let limit = scenario.pools[pool].job_timeout.unwrap_or(Duration::MAX);
+        let takes = takes.min(limit.saturating_sub(Duration::from_secs(60)));
+        let what = What::Jobs { pool, count, takes };
         items.push(Item { at: moment(rng, span), what });
     }
     // A quiet seed now and then shows that the promises are kept for no other reason than trouble.
@@ -226,8 +230,23 @@ fn trouble(
         Dial::Foreign => put(if rng.bool() {
             What::ForeignSet { pool, lasts: seconds(rng, 5, 900) }
         } else {
-            What::ForeignSession { pool }
+            What::ForeignSession { pool, polls: Duration::ZERO }
         }),
+        Dial::ForeignPolls => {
+            put(What::ForeignSession { pool, polls: seconds(rng, 20, 900) });
+        }
+        Dial::GithubApp => {
+            let fault = match rng.u8(..4) {
+                0 => GithubFault::Status(401),
+                1 => GithubFault::Status(pick(rng, &[500, 502, 503])),
+                2 => GithubFault::AnswerLost,
+                _ => GithubFault::SecondaryLimit(seconds(rng, 10, 120)),
+            };
+            let route = pick(rng, &["app.*", "app.access_token", "scope.installation"]).to_owned();
+            put(What::Github { route, count: rng.u64(1..=4), fault });
+            // The token that it has is good for an hour: it is only asked again without it.
+            put(What::LoseTokens);
+        }
         Dial::GithubRunners => put(What::LoseRunner { nth: rng.usize(..100), busy: rng.bool() }),
         Dial::GithubOutage => {
             let lasts =
@@ -240,6 +259,12 @@ fn trouble(
                 put(What::Rerun { job });
             } else {
                 put(What::Cancel { job, force: rng.u8(..4) == 0 });
+            }
+        }
+        Dial::UserLongJobs => {
+            if let Some(limit) = scenario.pools[pool].job_timeout {
+                let takes = limit + seconds(rng, 60, 2_400);
+                put(What::Jobs { pool, count: rng.usize(1..=2), takes });
             }
         }
         Dial::UserRunners => match rng.u8(..3) {

@@ -15,6 +15,7 @@ mod log;
 #[cfg(feature = "mutants")]
 mod mutants;
 mod outside;
+mod quiet;
 mod scenario;
 mod shrink;
 mod text;

@@ -21,7 +21,7 @@ impl Log {
     pub(crate) fn note(&mut self, at: Duration, what: fmt::Arguments<'_>) {
         self.line.clear();
         // Writing into a String does not fail.
-        let _ = writeln!(self.line, "{:>11.3} {what}", at.as_secs_f64());
+        let _ = writeln!(self.line, "{:>7}.{:03} {what}", at.as_secs(), at.subsec_millis());
         self.hash.update(self.line.as_bytes());
         if let Some(kept) = &mut self.kept {
             kept.push(self.line.trim_end().to_owned());

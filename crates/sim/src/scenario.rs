@@ -39,6 +39,8 @@ pub struct PoolPlan {
     pub warm: u32,
     /// Kept full: its runners register by themselves, and no messages come.
     pub fixed: bool,
+    /// How long a job may run, where the user says so.
+    pub job_timeout: Option<Duration>,
 }
 
 /// An engine.
@@ -67,6 +69,8 @@ pub struct GithubPlan {
     pub admin_life: Duration,
     /// Life of a queue's token.
     pub queue_life: Duration,
+    /// The daemon signs in as an App, whose installation's tokens live so long; else it has a token that never ends.
+    pub app_life: Option<Duration>,
 }
 
 /// Something that happens.
@@ -146,6 +150,8 @@ pub enum What {
     ForeignSession {
         /// The pool.
         pool: usize,
+        /// For how long they poll, and take the messages; zero: never, and GitHub ends the session after minutes.
+        polls: Duration,
     },
     /// GitHub removes a registration.
     LoseRunner {

@@ -95,6 +95,9 @@ impl Shrinker {
             let mut candidate = self.best.clone();
             candidate.pools[at].min_idle = u32::from(candidate.pools[at].fixed);
             self.tries(candidate);
+            let mut candidate = self.best.clone();
+            candidate.pools[at].job_timeout = None;
+            self.tries(candidate);
         }
         let hour = Duration::from_secs(3_600);
         let mut candidate = self.best.clone();
@@ -104,6 +107,9 @@ impl Shrinker {
         self.tries(candidate);
         let mut candidate = self.best.clone();
         candidate.github.idle_removal = None;
+        self.tries(candidate);
+        let mut candidate = self.best.clone();
+        candidate.github.app_life = None;
         self.tries(candidate);
         let mut candidate = self.best.clone();
         candidate.sync = Duration::ZERO;

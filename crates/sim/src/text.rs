@@ -50,6 +50,9 @@ impl Display for Scenario {
         if let Some(idle) = github.idle_removal {
             write!(f, " idle-removal {}", Seconds(idle))?;
         }
+        if let Some(life) = github.app_life {
+            write!(f, " app {}", Seconds(life))?;
+        }
         writeln!(
             f,
             " jit {} admin {} queue {}",
@@ -62,9 +65,15 @@ impl Display for Scenario {
             let fast = if *fast { "fast" } else { "slow" };
             writeln!(f, "engine boot {} creates {creates} room {room} {fast}", Seconds(*boot))?;
         }
-        for PoolPlan { engine, max, min_idle, warm, fixed } in &self.pools {
-            let fixed = if *fixed { " fixed" } else { "" };
-            writeln!(f, "pool engine {engine} max {max} min-idle {min_idle} warm {warm}{fixed}")?;
+        for PoolPlan { engine, max, min_idle, warm, fixed, job_timeout } in &self.pools {
+            write!(f, "pool engine {engine} max {max} min-idle {min_idle} warm {warm}")?;
+            if *fixed {
+                write!(f, " fixed")?;
+            }
+            if let Some(limit) = job_timeout {
+                write!(f, " job-timeout {}", Seconds(*limit))?;
+            }
+            writeln!(f)?;
         }
         for item in &self.items {
             writeln!(f, "at {} {}", Seconds(item.at), item.what)?;
@@ -95,7 +104,12 @@ impl Display for What {
             Self::ForeignSet { pool, lasts } => {
                 write!(f, "foreign set p{pool} {}", Seconds(*lasts))
             }
-            Self::ForeignSession { pool } => write!(f, "foreign session p{pool}"),
+            Self::ForeignSession { pool, polls } if polls.is_zero() => {
+                write!(f, "foreign session p{pool}")
+            }
+            Self::ForeignSession { pool, polls } => {
+                write!(f, "foreign session p{pool} polling {}", Seconds(*polls))
+            }
             Self::LoseRows => f.write_str("lose rows"),
             Self::LoseRunner { nth, busy } => {
                 write!(f, "lose runner {nth} {}", if *busy { "busy" } else { "idle" })
@@ -207,6 +221,7 @@ impl Scenario {
                 jit_life: Duration::from_secs(3_600),
                 admin_life: Duration::from_secs(3_600),
                 queue_life: Duration::from_secs(3_000),
+                app_life: None,
             },
             tick: Duration::from_millis(50),
             latency: Duration::from_millis(200),
@@ -240,6 +255,7 @@ impl Scenario {
                 for pair in rest.chunks(2) {
                     match pair {
                         ["idle-removal", after] => self.github.idle_removal = Some(seconds(after)?),
+                        ["app", life] => self.github.app_life = Some(seconds(life)?),
                         ["jit", life] => self.github.jit_life = seconds(life)?,
                         ["admin", life] => self.github.admin_life = seconds(life)?,
                         ["queue", life] => self.github.queue_life = seconds(life)?,
@@ -275,7 +291,11 @@ impl Scenario {
                 "warm",
                 warm,
                 rest @ ..,
-            ] if matches!(rest, [] | ["fixed"]) => {
+            ] => {
+                let (fixed, limit) = match rest {
+                    ["fixed", limit @ ..] => (true, limit),
+                    limit => (false, limit),
+                };
                 let engine = engine.parse().ok()?;
                 self.engines.get::<usize>(engine)?;
                 self.pools.push(PoolPlan {
@@ -283,7 +303,12 @@ impl Scenario {
                     max: max.parse().ok()?,
                     min_idle: min_idle.parse().ok()?,
                     warm: warm.parse().ok()?,
-                    fixed: !rest.is_empty(),
+                    fixed,
+                    job_timeout: match limit {
+                        [] => None,
+                        ["job-timeout", limit] => Some(seconds(limit)?),
+                        _ => return None,
+                    },
                 });
             }
             ["at", at, what @ ..] => {
@@ -336,7 +361,12 @@ impl Scenario {
             ["foreign", "set", pool, lasts] => {
                 What::ForeignSet { pool: self.pool(pool)?, lasts: seconds(lasts)? }
             }
-            ["foreign", "session", pool] => What::ForeignSession { pool: self.pool(pool)? },
+            ["foreign", "session", pool] => {
+                What::ForeignSession { pool: self.pool(pool)?, polls: Duration::ZERO }
+            }
+            ["foreign", "session", pool, "polling", polls] => {
+                What::ForeignSession { pool: self.pool(pool)?, polls: seconds(polls)? }
+            }
             ["lose", "rows"] => What::LoseRows,
             ["lose", "tokens"] => What::LoseTokens,
             ["engine", engine, call, count, fault @ ..] => What::Engine {

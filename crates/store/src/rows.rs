@@ -219,13 +219,9 @@ fn table<D: DeserializeOwned, T>(
     Ok(())
 }
 
-/// Writes a batch. An error leaves the transaction to be rolled back.
-pub(crate) fn write(
-    transaction: &Transaction<'_>,
-    batch: &Batch,
-    name: &Name,
-) -> Result<(), StoreError> {
-    let writer = Writer { transaction, name };
+/// Writes a batch, within the caller's transaction. An error leaves that to be rolled back.
+pub(crate) fn write(connection: &Connection, batch: &Batch, name: &Name) -> Result<(), StoreError> {
+    let writer = Writer { connection, name };
     for (key, runner) in &batch.runners {
         match runner {
             Some(runner) => writer.runner(key, runner)?,
@@ -272,7 +268,7 @@ pub(crate) fn write(
 }
 
 struct Writer<'a> {
-    transaction: &'a Transaction<'a>,
+    connection: &'a Connection,
     name: &'a Name,
 }
 
@@ -320,7 +316,7 @@ impl Writer<'_> {
 
     fn execute(&self, sql: &str, values: &[&dyn ToSql]) -> Result<usize, StoreError> {
         let failed = self.name.sql("commit to");
-        self.transaction.prepare_cached(sql).map_err(&failed)?.execute(values).map_err(&failed)
+        self.connection.prepare_cached(sql).map_err(&failed)?.execute(values).map_err(&failed)
     }
 
     fn json(&self, value: &impl Serialize) -> Result<String, StoreError> {

@@ -6,7 +6,7 @@ use dayfly_core::{
     model::ControllerId,
     ports::{Batch, Store, StoreError, StoreErrorKind, Stored},
 };
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags};
 
 use crate::{
     error::{Name, corrupt_remedy},
@@ -102,6 +102,12 @@ impl Sqlite {
         transaction.commit()
     }
 
+    /// Runs a statement of a commit, which is prepared once: rusqlite's own transactions prepare theirs each time.
+    fn run(&self, sql: &str) -> Result<(), StoreError> {
+        let ran = self.connection.prepare_cached(sql).and_then(|mut prepared| prepared.execute([]));
+        ran.map(|_| ()).map_err(self.name.sql("commit to"))
+    }
+
     /// What is left to do.
     ///
     /// # Errors
@@ -130,14 +136,15 @@ impl Store for Sqlite {
         if batch.is_empty() && batch.clock.is_none() {
             return Ok(());
         }
-        let failed = self.name.sql("commit to");
         // Immediate: another writer is met here, before anything is written.
-        let transaction = self
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(&failed)?;
-        rows::write(&transaction, batch, &self.name)?;
-        transaction.commit().map_err(&failed)
+        self.run("BEGIN IMMEDIATE")?;
+        let written =
+            rows::write(&self.connection, batch, &self.name).and_then(|()| self.run("COMMIT"));
+        // Some errors (a full disk) have rolled back already. One of the rollback itself would hide what went wrong.
+        if written.is_err() && !self.connection.is_autocommit() {
+            let _ = self.run("ROLLBACK");
+        }
+        written
     }
 }
 

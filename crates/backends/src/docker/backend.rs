@@ -1,6 +1,6 @@
 //! The port's face of the Docker engine.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use bollard::Docker as Client;
 use bytes::Bytes;
@@ -20,7 +20,7 @@ use super::{
     error::{is_status, unread},
     hand_over,
     images::{self, Images},
-    output, records, survey, watch,
+    network, output, records, survey, watch,
 };
 use crate::{console::CONSOLE_LINES, failure::failure};
 
@@ -84,6 +84,14 @@ impl Docker {
     /// Where it can't be reached.
     pub async fn controllers(&self) -> Result<BTreeMap<ControllerId, usize>, BackendError> {
         survey::controllers(&self.connection.client().await?).await
+    }
+
+    /// The addresses at which the containers of a network reach the engine's host, in the engine's order.
+    ///
+    /// # Errors
+    /// Where it can't be reached, or has no such network.
+    pub async fn gateways(&self, network: &str) -> Result<Vec<IpAddr>, BackendError> {
+        network::gateways(&self.connection.client().await?, network).await
     }
 
     /// Whether the engine has an image.

@@ -14,6 +14,7 @@ mod endpoint;
 mod error;
 mod hand_over;
 mod images;
+mod network;
 mod output;
 mod records;
 mod survey;

@@ -3,10 +3,9 @@
 use jiff::Timestamp;
 
 use crate::{
-    effect::Flight,
-    model::{Instance, Registration, Runner, RunnerName},
+    model::{Instance, JobId, JobState, Registration, Runner},
     planted::{Bug, planted},
-    world::{Pool, World},
+    world::Pool,
 };
 
 /// A pool's runners, counted. Names are in the order in which they are to be used or given up.
@@ -40,6 +39,8 @@ pub struct Census<'a> {
     pub planned: u32,
     /// Runners that have not shown yet that they work.
     pub unproven: u32,
+    /// Jobs that were given to the pool and have not started, and since when.
+    pub waiting: Vec<(Timestamp, &'a JobId)>,
 }
 
 impl<'a> Census<'a> {
@@ -50,6 +51,11 @@ impl<'a> Census<'a> {
         for runner in pool.runners.values() {
             census.count(runner);
         }
+        let since = |id| match pool.jobs.get(id).map(|job| &job.state) {
+            Some(JobState::Assigned { since }) => Some((*since, id)),
+            _ => None,
+        };
+        census.waiting = pool.waiting.iter().filter_map(since).collect();
         census.warm.sort_by_key(|runner| runner.instance.since());
         census.coming.sort_by_key(|runner| (order(&runner.instance), runner.created_at));
         census.idle.sort_by_key(|runner| runner.online_since);
@@ -139,14 +145,6 @@ fn order(instance: &Instance) -> u8 {
         Instance::Creating { .. } => 1,
         _ => 2,
     }
-}
-
-/// Whether a runner's instance or registration has a call under way.
-pub(super) fn in_flight(world: &World, name: &RunnerName) -> (bool, bool) {
-    (
-        world.is_flying(&Flight::Instance(name.clone())),
-        world.is_flying(&Flight::Registration(name.clone())),
-    )
 }
 
 /// Whether `at` has passed; a time that is not there has.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::census::Census;
 use crate::{
-    model::{JobState, later},
+    model::later,
     planted::{Bug, planted},
     world::{ASSIGNMENT_BELIEVED, Pool},
 };
@@ -51,13 +51,11 @@ pub fn demand(pool: &Pool, census: &Census<'_>, now: Timestamp) -> Demand {
     let counted = pool.state.statistics.map_or(0, |(statistics, _)| statistics.assigned);
     let mut waiting = 0_u32;
     let mut changes_at = None;
-    for id in &pool.waiting {
-        if let Some(JobState::Assigned { since }) = pool.jobs.get(id).map(|job| &job.state) {
-            let until = later(*since, ASSIGNMENT_BELIEVED);
-            if until > now || planted(Bug::ReassignmentDeadlineIgnored) {
-                waiting += 1;
-                changes_at = super::earlier(changes_at, Some(until));
-            }
+    for (since, _) in &census.waiting {
+        let until = later(*since, ASSIGNMENT_BELIEVED);
+        if until > now || planted(Bug::ReassignmentDeadlineIgnored) {
+            waiting += 1;
+            changes_at = super::earlier(changes_at, Some(until));
         }
     }
     let by_counts = counted.saturating_sub(finished);

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{census::Census, earlier};
 use crate::{
-    model::{JobState, later},
+    model::later,
     world::{Action, Pool},
 };
 
@@ -20,15 +20,12 @@ pub(super) fn plan(
 ) -> Option<Timestamp> {
     let mut due = None;
     let mut overdue = Vec::new();
-    for id in &pool.waiting {
-        let Some(JobState::Assigned { since }) = pool.jobs.get(id).map(|job| &job.state) else {
-            continue;
-        };
-        let deadline = later(*since, ASSIGNED_MAX);
+    for (since, id) in census.waiting.iter().copied() {
+        let deadline = later(since, ASSIGNED_MAX);
         if deadline > now {
             due = earlier(due, Some(deadline));
         } else {
-            overdue.push((*since, id));
+            overdue.push((since, id));
         }
     }
     overdue.sort();

@@ -136,8 +136,10 @@ pub(super) fn plan(
     let mut due = None;
     // What the pool gives up takes no further step: its decisions are begun before those of its runners.
     let mut steps = Vec::new();
+    let scope = runner::scope_of(world, spec, pool, of);
     for row in pool.runners.values() {
-        due = earlier(due, runner::plan(world, spec, pool, of, row, now, room, &mut steps));
+        let step = runner::plan(world, pool, of, scope.as_ref(), row, now, room, &mut steps);
+        due = earlier(due, step);
     }
     let census = Census::of(pool);
     let Some(of) = of else {

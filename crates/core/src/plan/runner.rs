@@ -3,14 +3,14 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    census::{in_flight, passed},
+    census::passed,
     earlier,
     fixed::OFFLINE_MAX,
     lists::{GATHER, by_name},
     pool::{Room, creation_key, credential_until, credential_waits, membership},
 };
 use crate::{
-    effect::RegistrationCall,
+    effect::{Flight, RegistrationCall},
     model::{
         Deadlines, Instance, PoolSpec, Proof, Reason, Registration, Runner, ScopeName, Spec,
         TroubleKey, later,
@@ -29,7 +29,7 @@ struct Step<'a> {
     world: &'a World,
     pool: &'a Pool,
     of: Option<&'a PoolSpec>,
-    scope: Option<ScopeName>,
+    scope: Option<&'a ScopeName>,
     row: &'a Runner,
     deadlines: Deadlines,
     now: Timestamp,
@@ -37,13 +37,28 @@ struct Step<'a> {
     actions: &'a mut Vec<Action>,
 }
 
-/// Plans one runner. Returns when that is out of date though nothing happens.
-#[expect(clippy::too_many_arguments, reason = "a plan's whole context, read only")]
-pub(super) fn plan(
+/// Through which scope the registrations of a pool's runners are asked for.
+pub(super) fn scope_of(
     world: &World,
     spec: &Spec,
     pool: &Pool,
     of: Option<&PoolSpec>,
+) -> Option<ScopeName> {
+    world
+        .scope_of(pool.state.name.as_str())
+        .or_else(|| of.map(|of| of.scope.clone()))
+        // An orphan of a pool that nobody remembers is asked for where all are asked for.
+        .or_else(|| spec.scopes.keys().next().filter(|_| spec.scopes.len() == 1).cloned())
+        .filter(|scope| spec.scopes.contains_key(scope))
+}
+
+/// Plans one runner. Returns when that is out of date though nothing happens.
+#[expect(clippy::too_many_arguments, reason = "a plan's whole context, read only")]
+pub(super) fn plan(
+    world: &World,
+    pool: &Pool,
+    of: Option<&PoolSpec>,
+    scope: Option<&ScopeName>,
     row: &Runner,
     now: Timestamp,
     room: &mut Room,
@@ -63,15 +78,9 @@ pub(super) fn plan(
         actions.push(Action::Retire { runner: row.name.clone(), reason: Reason::JobTimeout });
         return None;
     }
-    let scope = world
-        .scope_of(pool.state.name.as_str())
-        .or_else(|| of.map(|of| of.scope.clone()))
-        // An orphan of a pool that nobody remembers is asked for where all are asked for.
-        .or_else(|| spec.scopes.keys().next().filter(|_| spec.scopes.len() == 1).cloned())
-        .filter(|scope| spec.scopes.contains_key(scope));
     let mut step = Step { world, pool, of, scope, row, deadlines, now, due: None, actions };
-    let (instance_flies, registration_flies) = in_flight(world, &row.name);
-    if !registration_flies {
+    let instance_flies = world.is_flying(&Flight::Instance(row.name.clone()));
+    if row.registration.may_exist() && !world.is_flying(&Flight::Registration(row.name.clone())) {
         step.registration(instance_flies);
     }
     if !instance_flies {
@@ -169,7 +178,7 @@ impl Step<'_> {
                 self.ask(id.map_or(RegistrationCall::Find, RegistrationCall::Remove));
             }
             Registration::Removing { since, proof: Proof::Absence, .. } => {
-                let alone = self.scope.as_ref().is_some_and(|scope| by_name(self.world, scope));
+                let alone = self.scope.is_some_and(|scope| by_name(self.world, scope));
                 if alone && self.over(since, GATHER) {
                     self.ask(RegistrationCall::Find);
                 }
@@ -192,16 +201,17 @@ impl Step<'_> {
 
     /// Asks GitHub, as soon as its refusals and this runner's failed attempts let.
     fn ask(&mut self, call: RegistrationCall) {
-        let Some(scope) = self.scope.clone() else {
+        let Some(scope) = self.scope else {
             return;
         };
-        if credential_waits(self.world, &scope, self.now) {
-            self.due = earlier(self.due, credential_until(self.world, &scope));
+        if credential_waits(self.world, scope, self.now) {
+            self.due = earlier(self.due, credential_until(self.world, scope));
             return;
         }
         let attempt_at = self.row.registration_attempt.as_ref().map(|attempt| attempt.next_at);
         if passed(attempt_at, self.now) {
-            self.actions.push(Action::AskForge { runner: self.row.name.clone(), scope, call });
+            let (runner, scope) = (self.row.name.clone(), scope.clone());
+            self.actions.push(Action::AskForge { runner, scope, call });
         } else {
             self.due = earlier(self.due, attempt_at);
         }

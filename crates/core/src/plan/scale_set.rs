@@ -199,9 +199,10 @@ fn converse(
     // With the end of a pause the pool can promise something again.
     let pause = world.trouble(&creation_key(of)).map(|trouble| trouble.next_attempt_at);
     due = earlier(due, pause.filter(|until| *until > now));
+    note_unheard(pool, capacity, demand, now, actions);
     if refresh_due(pool, demand, now, &mut due) && !planted(Bug::StatisticsNeverRefreshed) {
         call(world, pool, scope, ScaleSetCall::RefreshSession(set, session.clone()), actions);
-    } else if is_open(world, spec, pool) && unheard_due(pool, capacity, demand, now, &mut due) {
+    } else if is_open(world, spec, pool) && unheard_due(pool, capacity, demand) {
         return earlier(due, close_session(world, spec, pool, now, actions));
     } else if is_open(world, spec, pool) {
         acquire(world, pool, scope, census, capacity, demand, actions);
@@ -287,31 +288,45 @@ fn refresh_due(pool: &Pool, demand: Demand, now: Timestamp, due: &mut Option<Tim
     }
     let oldest_end = pool.finished.values().map(|finished| finished.at).min();
     let differs = pool.differs_since.filter(|_| demand.differs());
-    earlier(oldest_end, differs).is_some_and(|since| reached(later(since, DIFFERENCE_MAX).max(gap)))
+    let unheard = pool.unheard_since.filter(|_| !is_unheard_proved(pool));
+    let oldest = earlier(oldest_end, earlier(differs, unheard));
+    oldest.is_some_and(|since| reached(later(since, DIFFERENCE_MAX).max(gap)))
 }
 
 /// Whether jobs wait of which no message tells. An offer whose message was lost on its way is made again to a new session
-/// alone (acquire mode): where fresh counts tell of more jobs than were offered, there is room for them, and no message
-/// follows, the session is closed and opened anew. One that never had a message has lost none.
-fn unheard_due(
+/// alone (acquire mode): where counts go on to tell of more jobs than were offered, and there is room for them, the session is
+/// closed and opened anew, whatever other messages come meanwhile. One that never had a message has lost none.
+fn unheard_due(pool: &Pool, capacity: u32, demand: Demand) -> bool {
+    is_unheard(pool, capacity, demand) && is_unheard_proved(pool)
+}
+
+fn is_unheard(pool: &Pool, capacity: u32, demand: Demand) -> bool {
+    let offered = u32::try_from(pool.available.len()).unwrap_or(u32::MAX);
+    let counted = pool.state.statistics.map_or(0, |(counts, _)| counts.available);
+    let room = capacity > demand.jobs.saturating_add(offered);
+    counted > offered && room && pool.state.cursor.0 != 0
+}
+
+/// Whether counts that are newer by the time that messages take still tell of jobs that were not offered.
+fn is_unheard_proved(pool: &Pool) -> bool {
+    let told_at = pool.state.statistics.map(|(_, told_at)| told_at);
+    let since = pool.unheard_since.map(|since| later(since, DIFFERENCE_MAX));
+    since.zip(told_at).is_some_and(|(since, told_at)| told_at >= since)
+}
+
+fn note_unheard(
     pool: &Pool,
     capacity: u32,
     demand: Demand,
     now: Timestamp,
-    due: &mut Option<Timestamp>,
-) -> bool {
-    let (Some((counts, _)), Some(refreshed)) = (pool.state.statistics, pool.refreshed_at) else {
-        return false;
+    actions: &mut Vec<Action>,
+) {
+    let since = match (is_unheard(pool, capacity, demand), pool.unheard_since) {
+        (true, None) => Some(now),
+        (false, Some(_)) => None,
+        _ => return,
     };
-    let unheard = counts.available as usize > pool.available.len() && capacity > demand.jobs;
-    if !unheard || pool.state.cursor.0 == 0 || pool.heard_at != Some(refreshed) {
-        return false;
-    }
-    let at = later(refreshed, DIFFERENCE_MAX);
-    if at > now {
-        *due = earlier(*due, Some(at));
-    }
-    at <= now
+    actions.push(Action::NoteUnheard { pool: pool.state.name.clone(), since });
 }
 
 fn note_difference(

@@ -19,6 +19,9 @@ use crate::{
 /// How long a create call takes at most: then it is given up.
 const CREATE_MAX: SignedDuration = SignedDuration::from_mins(5);
 
+/// How long any other call takes at most.
+const CALL_MAX: SignedDuration = SignedDuration::from_mins(1);
+
 /// What kind of condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -265,14 +268,24 @@ pub(super) fn coming(
     let after = |what: &str, attempt: Option<&Attempt>| {
         attempt.map_or_else(|| what.to_owned(), |attempt| format!("{what}: {}", attempt.error))
     };
+    // A call that was begun late, or again, is waited for beyond the deadline of what it is for.
+    let called = |flight: Flight, lasts: SignedDuration, deadline: Timestamp| {
+        let answered = world.flying_since(&flight).map(|began| later(began, lasts));
+        answered.map_or(deadline, |answered| answered.max(deadline))
+    };
+    let name = &runner.name;
     let registration_attempt = runner.registration_attempt.as_ref();
     let instance_attempt = runner.instance_attempt.as_ref();
     match (&runner.instance, &runner.registration) {
         (_, Registration::HandedOver { since, .. } | Registration::HandingOver { since, .. }) => {
             // Past that GitHub is asked what became of it, as soon as it may be asked anything.
             let asked = later(*since, deadlines.starting);
+            let asked = called(Flight::Instance(name.clone()), CALL_MAX, asked);
+            let asked = called(Flight::Registration(name.clone()), CALL_MAX, asked);
             let refused = world.trouble(&TroubleKey::Credential { scope: of.scope.clone() });
-            let until = refused.map_or(asked, |known| known.next_attempt_at.max(asked));
+            let waits = refused.map(|known| known.next_attempt_at);
+            let again = registration_attempt.map(|attempt| attempt.next_at);
+            let until = waits.into_iter().chain(again).fold(asked, Timestamp::max);
             ("its runner program to come online".into(), Some(until))
         }
         (_, Registration::InDoubt { .. }) => {
@@ -283,26 +296,24 @@ pub(super) fn coming(
             (format!("one of backend {backend}'s {places} places to create"), None)
         }
         (Instance::Creating { since }, _) => {
-            // A call that was made again late is waited for.
-            let called = world
-                .flying_since(&Flight::Instance(runner.name.clone()))
-                .filter(|_| {
-                    world.backend(backend).is_some_and(|view| view.capabilities.names_are_unique)
-                })
-                .map(|began| later(began, CREATE_MAX));
+            // Where names are not unique, what follows the first call, or a restart, are looks by name.
+            let looks = world.backend(backend).is_some_and(|view| {
+                let first = instance_attempt.is_none() && view.creates > 0;
+                !view.capabilities.names_are_unique && !first
+            });
+            let lasts = if looks { CALL_MAX } else { CREATE_MAX };
             let until = later(*since, deadlines.creating);
-            (
-                after(&format!("backend {backend} to create it"), instance_attempt),
-                Some(called.map_or(until, |called| called.max(until))),
-            )
+            let until = called(Flight::Instance(name.clone()), lasts, until);
+            (after(&format!("backend {backend} to create it"), instance_attempt), Some(until))
         }
         (Instance::Booting { since, .. }, _) => {
             ("its instance to boot".into(), Some(later(*since, deadlines.booting)))
         }
-        (_, Registration::Minting { since }) => (
-            after("GitHub to register it", registration_attempt),
-            Some(later(*since, deadlines.minting)),
-        ),
+        (_, Registration::Minting { since }) => {
+            let until = later(*since, deadlines.minting);
+            let until = called(Flight::Registration(name.clone()), CALL_MAX, until);
+            (after("GitHub to register it", registration_attempt), Some(until))
+        }
         (_, Registration::Held { .. }) => ("its hand-over".into(), None),
         // Refused before anything was made: it stays warm until the next attempt.
         (_, Registration::None | Registration::Gone { .. }) if registration_attempt.is_some() => (

@@ -182,6 +182,13 @@ pub enum Action {
         /// Since when.
         since: Option<Timestamp>,
     },
+    /// Jobs are known to wait of which no message tells, or no longer.
+    NoteUnheard {
+        /// The pool.
+        pool: PoolName,
+        /// Since when.
+        since: Option<Timestamp>,
+    },
     /// A backend is listed.
     ListInstances(BackendName),
     /// A scope's registrations are listed.
@@ -391,6 +398,12 @@ impl World {
             Action::NoteDifference { pool, since } => {
                 let row = self.pools.get_mut(&pool)?;
                 row.differs_since = since;
+                row.touched = true;
+                None
+            }
+            Action::NoteUnheard { pool, since } => {
+                let row = self.pools.get_mut(&pool)?;
+                row.unheard_since = since;
                 row.touched = true;
                 None
             }

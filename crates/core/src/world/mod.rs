@@ -24,7 +24,7 @@ pub use begin::Action;
 pub use pool::{ASSIGNMENT_BELIEVED, Finished, Pool};
 
 use crate::{
-    effect::Flight,
+    effect::{Effect, Flight},
     model::{
         Attempt, BackendName, ControllerId, Event, EventKind, JobId, MessageId, PoolName, Reason,
         Runner, RunnerName, ScaleSetTrack, ScopeName, Trouble, TroubleKey,
@@ -184,6 +184,13 @@ impl World {
     #[must_use]
     pub fn flying_since(&self, flight: &Flight) -> Option<Timestamp> {
         self.flights.get(flight).copied()
+    }
+
+    /// An effect of an earlier pass begins only now: its commit was refused until now. Whoever waits for it waits from now on.
+    pub fn begun_late(&mut self, effect: &Effect, now: Timestamp) {
+        if let Some(began) = effect.flight().and_then(|flight| self.flights.get_mut(&flight)) {
+            *began = now;
+        }
     }
 
     /// Whether a poll or an acknowledgement of the pool's session is under way.

@@ -65,6 +65,8 @@ pub struct Pool {
     pub refresh_began_at: Option<Timestamp>,
     /// Since when the counts and the entries differ.
     pub differs_since: Option<Timestamp>,
+    /// Since when GitHub counts more jobs to acquire than it has offered, though there is room for them.
+    pub unheard_since: Option<Timestamp>,
     /// Waiting jobs whose deadline passed, and that this life has told so.
     pub overdue: BTreeSet<JobId>,
     /// Runners that register by themselves, wait for a job, and that GitHub sees offline: since which list.
@@ -100,6 +102,7 @@ impl Pool {
             refreshed_at: None,
             refresh_began_at: None,
             differs_since: None,
+            unheard_since: None,
             overdue: BTreeSet::new(),
             offline: BTreeMap::new(),
             acknowledge_attempt: None,
@@ -226,6 +229,7 @@ impl Pool {
     /// Forgets the session and with it the cursor, which counts within a session only.
     pub(super) fn forget_session(&mut self) {
         self.state.session = crate::model::SessionTrack::None;
+        self.unheard_since = None;
         if !planted(Bug::CursorNotReset) {
             self.state.cursor = MessageId(0);
         }

@@ -3,7 +3,6 @@
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
 
 use anyhow::{Context, Result, bail};
-use bollard::Docker as Client;
 use dayfly_backends::docker::{Docker, DockerOptions};
 use dayfly_core::{
     model::{ControllerId, InstanceSpec},
@@ -50,53 +49,17 @@ pub async fn prepare(controller: ControllerId) -> Result<Prepared> {
     {
         bail!("{what}: {why}");
     }
-    let (listen, host) = way_to_the_simulator().await?;
+    let (listen, host) = way_to_the_simulator(&docker).await?;
     Ok(Prepared { image: image.name, listen, host })
-}
-
-/// The gateway; an engine that made its bridge itself may not tell it, and has given it the subnet's first address.
-fn gateway(told: Option<&str>, subnet: Option<&str>) -> Option<IpAddr> {
-    if let Some(gateway) = told.and_then(|gateway| gateway.parse().ok()) {
-        return Some(gateway);
-    }
-    let network: Ipv4Addr = subnet?.split('/').next()?.parse().ok()?;
-    Some(IpAddr::V4(Ipv4Addr::from_bits(network.to_bits().checked_add(1)?)))
 }
 
 /// On Linux the bridge's gateway is an address of this machine: the simulator listens there, and on no other network.
 /// Docker Desktop's bridge is within its virtual machine, which forwards `host.docker.internal` to this one.
-async fn way_to_the_simulator() -> Result<(IpAddr, Option<&'static str>)> {
-    let client = Client::connect_with_defaults().context("find Docker's socket")?;
-    let client = client.negotiate_version().await.context("reach Docker")?;
-    let network =
-        client.inspect_network(NETWORK, None).await.context("look at Docker's network `bridge`")?;
-    let configs = network.ipam.and_then(|ipam| ipam.config).unwrap_or_default().into_iter();
-    let ours = configs
-        .filter_map(|config| gateway(config.gateway.as_deref(), config.subnet.as_deref()))
-        .find(|gateway| TcpListener::bind((*gateway, 0)).is_ok());
+async fn way_to_the_simulator(docker: &Docker) -> Result<(IpAddr, Option<&'static str>)> {
+    let gateways = docker.gateways(NETWORK).await?;
+    let ours = gateways.into_iter().find(|gateway| TcpListener::bind((*gateway, 0)).is_ok());
     Ok(match ours {
         Some(gateway) => (gateway, None),
         None => (IpAddr::V4(Ipv4Addr::LOCALHOST), Some("host.docker.internal")),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_gateway_is_told_or_follows_from_the_subnet() {
-        let check = |told: Option<&str>, subnet: Option<&str>, expected: Option<&str>| {
-            assert_eq!(
-                gateway(told, subnet),
-                expected.map(|address| address.parse().unwrap()),
-                "{told:?} {subnet:?}"
-            );
-        };
-        check(Some("10.1.2.3"), Some("10.1.0.0/16"), Some("10.1.2.3"));
-        check(None, Some("172.17.0.0/16"), Some("172.17.0.1"));
-        check(Some(""), Some("172.17.0.0/16"), Some("172.17.0.1"));
-        check(None, Some("fd00::/64"), None);
-        check(None, None, None);
-    }
 }

@@ -26,6 +26,8 @@ pub(crate) enum Happening {
     DiskHasRoom,
     /// A fault of GitHub ends.
     FaultEnds(Vec<FaultId>),
+    /// Somebody else polls for the messages of our set, until then.
+    ForeignPolls(SetId, Duration),
     /// Somebody else deletes their scale set.
     ForeignSetGoes(SetId),
 }

@@ -1,6 +1,6 @@
 //! What the world looks like once the faults have stopped.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use dayfly_core::model::RunnerName;
 
@@ -43,66 +43,88 @@ impl State {
         RunnerName::new(name).is_ok_and(|name| name.is_of(self.controller))
     }
 
-    /// What is not as it was configured, if something is not.
-    pub(crate) fn unsettled(&self) -> Option<String> {
-        for (index, plan) in self.scenario.pools.iter().enumerate() {
-            let of_pool = |name: &RunnerName| index_of(name.pool_str()) == Some(index);
-            let warm = plan.warm.min(plan.max - plan.min_idle.min(plan.max));
-            let wanted = (plan.min_idle.min(plan.max) + warm) as usize;
-            let instances = self
-                .engines
-                .iter()
-                .flat_map(super::machine::Machine::iter)
-                .filter(|made| of_pool(&made.name))
-                // An engine's double of an instance goes with it: engines are asked by name.
-                .filter(|made| {
-                    let of_name =
-                        self.engines.iter().map(|machine| machine.all_named(&made.name).len());
-                    !made.beyond
-                        || self.disk.row(&made.name).is_none()
-                        || of_name.sum::<usize>() == 1
-                });
-            let instances: Vec<_> = instances.collect();
-            let living = instances.iter().filter(|made| made.lives()).count();
-            let rows = self.disk.rows().filter(|row| of_pool(&row.name)).count();
-            let registrations: Vec<_> = self
-                .sim
-                .every_runner()
-                .into_iter()
-                .filter(|runner| {
-                    self.is_ours(&runner.name)
-                        && RunnerName::new(&runner.name).is_ok_and(|name| of_pool(&name))
-                })
-                .collect();
-            let idle = registrations.iter().filter(|runner| runner.online).count();
-            // After three failures in a row one instance is made at a time, until a job proves that they work. Where none may
-            // come for hours, a runner that waits for one proves it.
-            let few = !plan.fixed
-                && self.disk.is_proving(&format!("p{index}"))
-                && (1..=wanted).contains(&living)
-                && idle == registrations.len();
-            let as_wanted = (living == wanted || few)
-                && instances.len() == living
-                && rows == living
-                && (registrations.len() == plan.min_idle.min(plan.max) as usize || few)
-                && idle == registrations.len();
-            let name = format!("p{index}");
-            let set = self.sim.every_set().into_iter().find(|set| set.name == name);
-            if set.is_some() && plan.fixed {
-                return Some(format!("pool p{index} has a scale set"));
+    /// What is not as it was configured, if something is not. Where GitHub goes on to remove idle runners, some pool is always
+    /// about to replace one: then each pool has to be seen once, for the others' removals are none of its business.
+    pub(crate) fn unsettled(&self, seen: &mut BTreeSet<usize>) -> Option<String> {
+        let mut found = None;
+        for index in 0..self.scenario.pools.len() {
+            match self.unsettled_pool(index) {
+                Some(_) if self.scenario.github.idle_removal.is_some() && seen.contains(&index) => {
+                }
+                Some(what) => found = found.or(Some(what)),
+                None => {
+                    seen.insert(index);
+                }
             }
-            if !plan.fixed && set.is_none_or(|set| set.session.is_none()) {
-                return Some(format!("pool p{index} has no session"));
-            }
-            if !as_wanted {
-                return Some(format!(
-                    "pool p{index} should have {wanted} instances ({} of them idle runners), and has {living} alive of {}, \
+        }
+        found
+    }
+
+    /// The pools that are not as configured right now: one replaces an idle runner that GitHub removed, or waits to make one
+    /// again after a failure.
+    pub(crate) fn moving(&self) -> Vec<String> {
+        (0..self.scenario.pools.len())
+            .filter(|index| self.unsettled_pool(*index).is_some())
+            .map(|index| format!("p{index}"))
+            .collect()
+    }
+
+    fn unsettled_pool(&self, index: usize) -> Option<String> {
+        let plan = self.scenario.pools.get(index)?;
+        let of_pool = |name: &RunnerName| index_of(name.pool_str()) == Some(index);
+        let warm = plan.warm.min(plan.max - plan.min_idle.min(plan.max));
+        let wanted = (plan.min_idle.min(plan.max) + warm) as usize;
+        let instances = self
+            .engines
+            .iter()
+            .flat_map(super::machine::Machine::iter)
+            .filter(|made| of_pool(&made.name))
+            // An engine's double of an instance goes with it: engines are asked by name.
+            .filter(|made| {
+                let of_name =
+                    self.engines.iter().map(|machine| machine.all_named(&made.name).len());
+                !made.beyond || self.disk.row(&made.name).is_none() || of_name.sum::<usize>() == 1
+            });
+        let instances: Vec<_> = instances.collect();
+        let living = instances.iter().filter(|made| made.lives()).count();
+        let rows = self.disk.rows().filter(|row| of_pool(&row.name)).count();
+        let registrations: Vec<_> = self
+            .sim
+            .every_runner()
+            .into_iter()
+            .filter(|runner| {
+                self.is_ours(&runner.name)
+                    && RunnerName::new(&runner.name).is_ok_and(|name| of_pool(&name))
+            })
+            .collect();
+        let idle = registrations.iter().filter(|runner| runner.online).count();
+        // After three failures in a row one instance is made at a time, until a job proves that they work. Where none may
+        // come for hours, a runner that waits for one proves it.
+        let few = !plan.fixed
+            && self.disk.is_proving(&format!("p{index}"))
+            && (1..=wanted).contains(&living)
+            && idle == registrations.len();
+        let as_wanted = (living == wanted || few)
+            && instances.len() == living
+            && rows == living
+            && (registrations.len() == plan.min_idle.min(plan.max) as usize || few)
+            && idle == registrations.len();
+        let name = format!("p{index}");
+        let set = self.sim.every_set().into_iter().find(|set| set.name == name);
+        if set.is_some() && plan.fixed {
+            return Some(format!("pool p{index} has a scale set"));
+        }
+        if !plan.fixed && set.is_none_or(|set| set.session.is_none()) {
+            return Some(format!("pool p{index} has no session"));
+        }
+        if !as_wanted {
+            return Some(format!(
+                "pool p{index} should have {wanted} instances ({} of them idle runners), and has {living} alive of {}, \
                      {rows} rows, {} registrations, {idle} of them online",
-                    plan.min_idle,
-                    instances.len(),
-                    registrations.len()
-                ));
-            }
+                plan.min_idle,
+                instances.len(),
+                registrations.len()
+            ));
         }
         None
     }

@@ -305,11 +305,21 @@ impl State {
 /// The registration that a configuration is for (the form of it is GitHub's own: base64 of JSON of base64 of JSON).
 fn decode(jit: &str) -> Option<RunnerId> {
     use base64::{Engine, prelude::BASE64_STANDARD};
-    let files: std::collections::BTreeMap<String, String> =
-        serde_json::from_slice(&BASE64_STANDARD.decode(jit).ok()?).ok()?;
-    let settings: serde_json::Value =
-        serde_json::from_slice(&BASE64_STANDARD.decode(files.get(".runner")?).ok()?).ok()?;
-    settings["AgentId"].as_str()?.parse().ok().map(RunnerId)
+    #[derive(serde::Deserialize)]
+    struct Files<'a> {
+        #[serde(rename = ".runner", borrow)]
+        runner: std::borrow::Cow<'a, str>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Settings<'a> {
+        #[serde(rename = "AgentId", borrow)]
+        id: std::borrow::Cow<'a, str>,
+    }
+    let files = BASE64_STANDARD.decode(jit).ok()?;
+    let files: Files<'_> = serde_json::from_slice(&files).ok()?;
+    let settings = BASE64_STANDARD.decode(files.runner.as_bytes()).ok()?;
+    let settings: Settings<'_> = serde_json::from_slice(&settings).ok()?;
+    settings.id.parse().ok().map(RunnerId)
 }
 
 impl Backend for EnginePort {

@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use dayfly_github_sim::{SetFacts, SetId};
 
-use super::{Happening, State, github::OWNER};
+use super::{Happening, State, disk::index_of, github::OWNER};
 use crate::checks::Check;
 
 /// Runners that are not ours: one of another controller, by a name of the same form, and one of a person.
 pub(super) const RUNNERS: [&str; 2] = ["p0-bbbbaaaaaaaaaa", "build-box-1"];
+
+/// How often somebody else polls.
+const POLLS_EVERY: Duration = Duration::from_secs(20);
 
 /// Who opens sessions beside us.
 const OTHER_OWNER: &str = "another-host";
@@ -52,15 +55,43 @@ impl State {
         }
     }
 
-    /// The pool's session is lost, and somebody else opens one before we do. Nobody polls there: GitHub ends it after minutes.
-    pub(super) fn foreign_session(&mut self, pool: usize) {
-        if let Some(set) = self.set_of(pool) {
-            let now = self.github_now();
-            self.sim.lose_session(now, set.id, true);
-            if self.sim.add_session(now, set.id, OTHER_OWNER) {
-                self.count("foreign-session");
-            }
+    /// The pool's session is lost, and somebody else opens one before we do. Where nobody polls there, GitHub ends it after
+    /// minutes; whoever polls takes the messages that were for us.
+    pub(super) fn foreign_session(&mut self, pool: usize, polls: Duration) {
+        let Some(set) = self.set_of(pool) else { return };
+        let now = self.github_now();
+        self.sim.lose_session(now, set.id, true);
+        if !self.sim.add_session(now, set.id, OTHER_OWNER) {
+            return;
         }
+        self.count("foreign-session");
+        if !polls.is_zero() {
+            let until = self.now() + polls;
+            self.foreign_polls(set.id, until);
+        }
+    }
+
+    /// Whoever has the session of our set takes and deletes its messages, and lets as many jobs be given to it as we could run.
+    pub(super) fn foreign_polls(&mut self, set: SetId, until: Duration) {
+        let facts = self.sim.every_set().into_iter().find(|of| of.id == set);
+        let Some(facts) = facts.filter(|of| of.owner.as_deref() == Some(OTHER_OWNER)) else {
+            return;
+        };
+        let now = self.github_now();
+        if self.now() >= until {
+            self.sim.lose_session(now, set, false);
+            self.last_fault = self.now();
+            return;
+        }
+        let max = index_of(&facts.name).and_then(|index| self.scenario.pools.get(index));
+        let capacity = max.map_or(1, |plan| plan.max as usize);
+        let eaten = self.sim.eat_messages(now, set, capacity);
+        if eaten > 0 {
+            self.count("foreign-eats-messages");
+            self.note(format_args!("somebody else takes {eaten} messages of set {set}"));
+        }
+        let at = self.after(POLLS_EVERY).min(until);
+        self.calendar.put(at, Happening::ForeignPolls(set, until));
     }
 
     /// Whoever is not ours leaves.

@@ -7,13 +7,14 @@ use std::{
 
 use bytes::Bytes;
 use dayfly_core::model::RunnerName;
+use dayfly_github::Credential;
 use dayfly_github_sim::{
     Action, Answer, Assignment, CredentialSpec, FaultSpec, Heard, JobPlace, Options, RunnerId,
     ScopeId, ScopeSpec, SetId, Sim, SimConfig,
 };
 use http::{Method, Request, Response, StatusCode};
 
-use super::{Happening, Holder, Life, State};
+use super::{Happening, Holder, Life, State, Trouble};
 use crate::{
     checks::Check,
     scenario::{ALL_ENTRIES, GithubFault, Scenario},
@@ -21,8 +22,8 @@ use crate::{
 
 /// Where GitHub is, for the client.
 pub(crate) const ADDRESS: &str = "http://sim.test/acme";
-/// The token of the one credential.
-pub(crate) const TOKEN: &str = "ghp_simulated";
+/// The token, where the credential is one.
+const TOKEN: &str = "ghp_simulated";
 /// Who opens our sessions.
 pub(crate) const OWNER: &str = "simulated-host";
 /// What a message tells of jobs.
@@ -76,11 +77,12 @@ impl Github {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Bucket {
     Core,
+    App,
     Registration,
 }
 
-/// A new GitHub with our scope and credential.
-pub(super) fn prepare(scenario: &Scenario) -> Result<(Sim, ScopeId), String> {
+/// A new GitHub with our scope, and the credential that reaches it.
+pub(super) fn prepare(scenario: &Scenario) -> Result<(Sim, ScopeId, Credential), String> {
     let plan = &scenario.github;
     let ms = |duration: Duration| duration.as_millis() as u64;
     let options = Options {
@@ -88,6 +90,9 @@ pub(super) fn prepare(scenario: &Scenario) -> Result<(Sim, ScopeId), String> {
         jit_ttl_ms: ms(plan.jit_life),
         admin_token_ttl_ms: ms(plan.admin_life),
         queue_token_ttl_ms: ms(plan.queue_life),
+        installation_token_ttl_ms: plan
+            .app_life
+            .map_or(Options::default().installation_token_ttl_ms, ms),
         journal_max: 1,
         ..Options::default()
     };
@@ -103,13 +108,31 @@ pub(super) fn prepare(scenario: &Scenario) -> Result<(Sim, ScopeId), String> {
     };
     let id = sim.add_scope(&scope("acme"))?;
     sim.add_scope(&scope("acme/app"))?;
-    let token = Some(TOKEN.to_owned());
     for name in super::foreign::RUNNERS {
         sim.add_runner(super::timestamp(Duration::ZERO), id, name)
             .ok_or_else(|| format!("the name {name} is taken"))?;
     }
-    sim.add_credential(CredentialSpec::Pat { token, permissions: None, owners: None })?;
-    Ok((sim, id))
+    let credential = credential(&mut sim, plan.app_life.is_some())?;
+    Ok((sim, id, credential))
+}
+
+/// An App, with the one key that all simulated Apps share, or a token.
+fn credential(sim: &mut Sim, app: bool) -> Result<Credential, String> {
+    if !app {
+        let token = Some(TOKEN.to_owned());
+        sim.add_credential(CredentialSpec::Pat { token, permissions: None, owners: None })?;
+        return Ok(Credential::Token(TOKEN.to_owned().into()));
+    }
+    let made = sim.add_credential(CredentialSpec::App {
+        client_id: None,
+        public_key: None,
+        permissions: None,
+        installations: vec!["acme".to_owned()],
+    })?;
+    let (Some(client_id), Some(key)) = (made.client_id, made.private_key) else {
+        return Err("the App has no key".to_owned());
+    };
+    Ok(Credential::App { client_id, private_key: key.into(), installation_id: None })
 }
 
 /// What a request is, as far as the checks ask.
@@ -234,6 +257,10 @@ impl State {
             let body: serde_json::Value =
                 serde_json::from_slice(request.body()).unwrap_or_default();
             return Asked::Register(body["name"].as_str().unwrap_or_default().to_owned());
+        }
+        // An App's own calls have a limit of their own.
+        if path.starts_with("/api/v3/app/") || path.ends_with("/installation") {
+            return Asked::Rest(Bucket::App);
         }
         if path.starts_with("/api/v3/") { Asked::Rest(Bucket::Core) } else { Asked::Other }
     }
@@ -366,6 +393,8 @@ impl State {
                 let known = now + self.scenario.latency + self.scenario.tick;
                 self.github.left_alone.insert(bucket, (until, known, life));
                 self.github.longest_wait = self.github.longest_wait.max(until);
+                // It may strike long after it was set, and keeps runners from being registered for as long as GitHub says.
+                self.troubles.push(Trouble { from: now, until, why: super::missed_by("github") });
             }
             _ => {}
         }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use dayfly_core::model::Sign;
+use dayfly_core::model::{RunnerName, Sign};
 use dayfly_github_sim::{Conclusion, JobId, JobPlace, QueueSpec, RunId, RunnerId};
 
 use super::{Happening, State, Trouble, disk::index_of};
@@ -17,6 +17,9 @@ const CALM_BOUND: Duration = Duration::from_secs(180);
 /// How long a job may take to start after it was queued and the last fault before its start struck or ended, beside the
 /// time for the jobs before it: five minutes' pause of creation twice over, GitHub's reassignment, a session that lingers, a boot.
 pub(crate) const START_BOUND: Duration = Duration::from_secs(45 * 60);
+
+/// How long the daemon may take to see that a job runs, and to end it at its limit.
+const LIMIT_GRACE: Duration = Duration::from_secs(10 * 60);
 
 /// GitHub takes a job back so long after it gave it.
 const ROUND: Duration = Duration::from_secs(5 * 60);
@@ -133,8 +136,10 @@ impl State {
 
     /// A runner begins a job.
     pub(super) fn job_starts(&mut self, engine: usize, serial: u64, id: RunnerId, job: JobId) {
+        let now = self.now();
         let Some(made) = self.engines[engine].get_mut(serial) else { return };
         made.job = Some(job);
+        made.job_since = now;
         made.jobs += 1;
         let (jobs, name) = (made.jobs, made.name.clone());
         let starts =
@@ -209,7 +214,12 @@ impl State {
                 What::Outage { lasts, .. } => Some((*lasts, "github")),
                 What::EngineAway { engine: of, lasts } if *of == engine => Some((*lasts, "engine")),
                 What::DiskFull { lasts } => Some((*lasts, "disk")),
-                What::ForeignSet { pool: of, lasts } if *of == pool => Some((*lasts, "github")),
+                What::ForeignSet { pool: of, lasts }
+                | What::ForeignSession { pool: of, polls: lasts }
+                    if *of == pool =>
+                {
+                    Some((*lasts, "github"))
+                }
                 What::Drain { pool: of } | What::DeletePool { pool: of } if *of == pool => {
                     closed_at = closed_at.or(Some(item.at));
                     None
@@ -248,7 +258,8 @@ impl State {
             return;
         };
         made.job = None;
-        let (name, hold) = (made.name.clone(), made.hold.take());
+        let (name, hold, since) = (made.name.clone(), made.hold.take(), made.job_since);
+        self.check_limit(&name, since);
         if let Some(hold) = hold {
             self.abandon(hold);
         }
@@ -259,6 +270,19 @@ impl State {
         let at = self.after(Duration::from_millis(400));
         self.calendar.put(at, Happening::Exits(engine, serial, "its job is done"));
         self.settle_github();
+    }
+
+    /// A job that ends by itself: it did not run on beyond its pool's `job_timeout` while nothing kept the daemon from ending it.
+    fn check_limit(&mut self, name: &RunnerName, since: Duration) {
+        let alone = self.now().saturating_sub(since.max(self.last_fault));
+        let limit = self.job_limit(name.pool_str());
+        self.look(Check::JobLimit, alone <= limit + LIMIT_GRACE, || {
+            format!(
+                "{name} ran its job for {:.0} s without trouble, and job_timeout is {:.0} s",
+                alone.as_secs_f64(),
+                limit.as_secs_f64()
+            )
+        });
     }
 
     /// Whether every job is over. What is over stays so.

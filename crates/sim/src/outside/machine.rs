@@ -56,6 +56,8 @@ pub(crate) struct Made {
     pub(crate) hold: Option<HoldId>,
     /// The job whose steps it runs.
     pub(crate) job: Option<JobId>,
+    /// Since when.
+    pub(crate) job_since: Duration,
     /// How many jobs it began.
     pub(crate) jobs: u32,
     /// Made late or twice: beyond what the daemon can count.
@@ -138,6 +140,7 @@ impl Machine {
             registration: None,
             hold: None,
             job: None,
+            job_since: Duration::ZERO,
             jobs: 0,
             beyond,
         };

@@ -25,6 +25,7 @@ use dayfly_core::{
     model::{ControllerId, Event},
     ports::{EventSink, Ids},
 };
+use dayfly_github::Credential;
 use dayfly_github_sim::{HoldId, ScopeId, Sim};
 use jiff::{SignedDuration, Timestamp};
 use tokio::{sync::Notify, time::Instant};
@@ -35,7 +36,7 @@ use disk::Disk;
 pub(crate) use disk::DiskStore;
 pub(crate) use engine::EnginePort;
 use github::Github;
-pub(crate) use github::{ADDRESS, OWNER, TOKEN};
+pub(crate) use github::{ADDRESS, OWNER};
 use jobs::Jobs;
 use machine::Machine;
 pub(crate) use transport::SimTransport;
@@ -60,6 +61,8 @@ pub(crate) struct State {
     pub(crate) sim: Sim,
     pub(crate) scope: ScopeId,
     pub(crate) controller: ControllerId,
+    /// What the daemon signs in with.
+    pub(crate) credential: Credential,
     pub(crate) github: Github,
     pub(crate) engines: Vec<Machine>,
     pub(crate) disk: Disk,
@@ -163,7 +166,7 @@ impl State {
         let controller = ControllerId(uuid::Uuid::from_u128(
             u128::from(scenario.seed) << 64 | 0x5eed_5eed_5eed_5eed,
         ));
-        let (sim, scope) = github::prepare(scenario)?;
+        let (sim, scope, credential) = github::prepare(scenario)?;
         let engines =
             scenario.engines.iter().enumerate().map(|(at, plan)| Machine::new(at, plan.clone()));
         Ok(Self {
@@ -171,6 +174,7 @@ impl State {
             sim,
             scope,
             controller,
+            credential,
             github: Github::default(),
             engines: engines.collect(),
             disk: Disk::new(controller)?,

@@ -3,13 +3,19 @@
 use std::time::Duration;
 
 use dayfly_core::{
-    model::{Exit, RunnerName},
+    model::{Exit, Reason, RunnerName},
     ports::InstanceEvent,
 };
 use dayfly_github_sim::RunnerRefused;
 
 use super::{Happening, State, disk::index_of, machine::MadeState};
 use crate::{checks::Check, scenario::What};
+
+/// How long a job may run where the user says nothing.
+const JOB_LIMIT: Duration = Duration::from_secs(6 * 3_600);
+
+/// The longest jump of the clock that a new life takes for time that passed.
+const JUMP_UNSEEN_MAX: Duration = Duration::from_secs(10 * 60);
 
 /// Over which refused creates are counted.
 const BACK_OFF_WINDOW: Duration = Duration::from_secs(30 * 60);
@@ -60,6 +66,7 @@ impl State {
                 self.last_fault = self.now();
             }
             Happening::ForeignSetGoes(set) => self.foreign_set_goes(set),
+            Happening::ForeignPolls(set, until) => self.foreign_polls(set, until),
             Happening::FaultEnds(ids) => {
                 for id in ids {
                     self.sim.clear_fault(id);
@@ -144,7 +151,7 @@ impl State {
                 }
             }
             What::ForeignSet { pool, lasts } => self.foreign_set(*pool, *lasts),
-            What::ForeignSession { pool } => self.foreign_session(*pool),
+            What::ForeignSession { pool, polls } => self.foreign_session(*pool, *polls),
             What::LoseRunner { nth, busy } => self.lose_runner(*nth, *busy),
             What::LoseTokens => {
                 self.count("github-tokens-revoked");
@@ -245,22 +252,26 @@ impl State {
         let Some(made) = self.engines[engine].get(serial) else { return };
         let name = made.name.clone();
         let row = self.disk.row(&name);
-        let by_user = row.is_some_and(|row| {
-            row.retiring.as_ref().is_some_and(|why| why.even_busy || why.reason.overrides_busy())
-        });
+        let why = row.and_then(|row| row.retiring.as_ref());
+        let by_user = why.is_some_and(|why| why.even_busy);
+        let by_limit = why.is_some_and(|why| why.reason == Reason::JobTimeout);
         let Some(job) = made.job.filter(|_| made.lives()) else {
             // One that waits may get a job at any moment, as long as GitHub knows it.
             let known = made.registration.is_some_and(|id| self.sim.runner(id).is_some());
-            let asked = by_user || !made.lives() || !known;
+            let asked = by_user || by_limit || !made.lives() || !known;
             return self.look(Check::Busy, asked, || {
                 format!("{name} ({serial}) is destroyed, and GitHub may still give it a job")
             });
         };
+        let ran = self.now().saturating_sub(made.job_since);
+        let at_limit = by_limit && self.job_limit(name.pool_str()) <= ran + self.jumped();
         let at_github = self.sim.job(job).map(|facts| facts.place);
         let known = row.is_some_and(|row| row.had_job);
         let gone = self.sim.runner_named(self.scope, name.as_str()).is_none();
         let excuse = if by_user {
             Some("a user removed the busy runner")
+        } else if at_limit {
+            Some("the job reached its pool's job_timeout")
         } else if gone && matches!(at_github, Some(dayfly_github_sim::JobPlace::Over(_))) {
             Some("its job was over at GitHub")
         } else if gone && !known {
@@ -275,6 +286,19 @@ impl State {
         self.look(Check::Busy, excuse.is_some(), || {
             format!("{name} ({serial}) is destroyed while it runs job {job}: {at_github:?}")
         });
+    }
+
+    /// How long a job of a pool may run.
+    pub(super) fn job_limit(&self, pool: &str) -> Duration {
+        let plan = index_of(pool).and_then(|index| self.scenario.pools.get(index));
+        plan.and_then(|plan| plan.job_timeout).unwrap_or(JOB_LIMIT)
+    }
+
+    /// How much of the time that the daemon takes for elapsed may be jumps of the host's clock: it tells them from time that it
+    /// was away only where they are long.
+    fn jumped(&self) -> Duration {
+        let jumps = self.faults.get("clock-jump").copied().unwrap_or(0);
+        JUMP_UNSEEN_MAX.saturating_mul(u32::try_from(jumps).unwrap_or(u32::MAX))
     }
 
     /// A create call was refused: a pool whose creation fails asks seldom.
