@@ -108,13 +108,6 @@ fn unexplained(view: &View<'_>, pool: &Pool, conditions: &[Condition]) -> Option
     })
 }
 
-fn overdue<'a>(view: &View<'_>, conditions: &'a [Condition]) -> Option<&'a Condition> {
-    conditions
-        .iter()
-        .find(|condition| condition.until.is_some_and(|until| later(until, GRACE) < view.now))
-        .filter(|_| view.store_error.is_none())
-}
-
 /// What is said of a job that waits, asked for by its id as a user would. All of a pool that were given to it hear the same, and
 /// so do all that it was offered: one of each is asked for.
 fn unexplained_job(view: &View<'_>, pool: &Pool) -> Option<String> {
