@@ -71,7 +71,10 @@ pub(crate) fn read(file: &Table<'_>, base: &Path, problems: &mut Problems) -> Sc
             Some(_) => {}
         }
         if let Some((url, kind)) = address {
-            scopes.specs.insert(name.clone(), ScopeSpec { url: url.clone(), kind });
+            scopes.specs.insert(
+                name.clone(),
+                ScopeSpec { url: url.clone(), kind, repositories: Vec::new() },
+            );
             scopes.configs.insert(name, ScopeConfig { url, auth: auth.and_then(|(auth, _)| auth) });
         }
     }

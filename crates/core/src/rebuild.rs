@@ -210,6 +210,7 @@ mod tests {
         let acme = ScopeSpec {
             url: "https://github.com/acme".into(),
             kind: ScopeKind::Organization("acme".into()),
+            repositories: Vec::new(),
         };
         Spec { scopes: [(scope(), acme)].into(), pools: [(pool("linux"), of)].into() }
     }

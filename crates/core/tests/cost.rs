@@ -54,7 +54,7 @@ impl Controller {
         let mut spec = Spec::default();
         let kind = ScopeKind::Organization("acme".into());
         let url = "https://github.example/acme".into();
-        spec.scopes.insert(scope.clone(), ScopeSpec { url, kind });
+        spec.scopes.insert(scope.clone(), ScopeSpec { url, kind, repositories: Vec::new() });
         let mut ids = Counting(0);
         let mut stored = Stored {
             controller,

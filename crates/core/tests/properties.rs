@@ -31,6 +31,7 @@ fn lab(limits: Limits, boots_fast: bool, demand: DemandSource) -> Lab {
     let scope_spec = ScopeSpec {
         url: "https://github.example/acme".into(),
         kind: ScopeKind::Organization("acme".into()),
+        repositories: Vec::new(),
     };
     let pool_spec = PoolSpec {
         name: pool.clone(),

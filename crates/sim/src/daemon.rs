@@ -45,8 +45,11 @@ fn scope_name() -> Result<ScopeName, String> {
 /// What the user of a scenario wants.
 pub(crate) fn spec(scenario: &Scenario) -> Result<Spec, String> {
     let scope = scope_name()?;
-    let of_scope =
-        ScopeSpec { url: ADDRESS.to_owned(), kind: ScopeKind::Organization("acme".to_owned()) };
+    let of_scope = ScopeSpec {
+        url: ADDRESS.to_owned(),
+        kind: ScopeKind::Organization("acme".to_owned()),
+        repositories: Vec::new(),
+    };
     let instance =
         Arc::new(InstanceSpec { image: "simulated".to_owned(), ..InstanceSpec::default() });
     let mut pools = BTreeMap::new();

@@ -9,9 +9,11 @@ mod reason;
 mod registration;
 mod runner;
 mod scale_set;
+mod scope;
 mod sign;
 mod spec;
 mod trouble;
+mod workflow_job;
 
 mod instance;
 
@@ -28,8 +30,10 @@ pub use reason::Reason;
 pub use registration::{Proof, Registration};
 pub use runner::{Attempt, InvalidTransition, Phase, Retiring, Runner};
 pub use scale_set::{Message, PoolState, ScaleSetTrack, SessionTrack, Statistics};
+pub use scope::ScopeState;
 pub use sign::Sign;
 pub use spec::{
     Deadlines, DemandSource, Limits, PoolSpec, ScaleSetSpec, Schedule, ScopeKind, ScopeSpec, Spec,
 };
 pub use trouble::{FAILURES_TO_PAUSE, Trouble, TroubleKey, later};
+pub use workflow_job::{TrackedJob, WorkflowJob, WorkflowJobId, WorkflowJobStatus};

@@ -26,6 +26,9 @@ pub struct ScopeSpec {
     pub url: String,
     /// What the address names.
     pub kind: ScopeKind,
+    /// The repositories (`OWNER/REPO`) whose jobs are caught up on; none: those that were active of late.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub repositories: Vec<String>,
 }
 
 /// What a scope's address names.
@@ -82,6 +85,8 @@ pub enum DemandSource {
     /// Nowhere: it keeps `min_idle` idle runners beside the busy ones, up to `max`. Its runners register by themselves, and
     /// GitHub gives each of them any job that asks for labels of theirs.
     Fixed,
+    /// From GitHub's webhooks, and from its REST API where one of them was lost. Its runners register by themselves too.
+    Webhook,
 }
 
 /// A pool's scale set, as the user wants it.
@@ -106,7 +111,7 @@ impl DemandSource {
     ) -> String {
         match self {
             Self::ScaleSet(_) => instance.mark(),
-            Self::Fixed => {
+            Self::Fixed | Self::Webhook => {
                 // GitHub compares labels and groups without case, and labels without order.
                 let labels: BTreeSet<String> =
                     labels.iter().map(|label| label.to_lowercase()).collect();
@@ -123,7 +128,7 @@ impl PoolSpec {
     pub fn scale_set(&self) -> Option<&ScaleSetSpec> {
         match &self.demand {
             DemandSource::ScaleSet(set) => Some(set),
-            DemandSource::Fixed => None,
+            DemandSource::Fixed | DemandSource::Webhook => None,
         }
     }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{BoxFuture, Finding};
 use crate::model::{
     Message, MessageId, RegistrationId, RunnerGroupId, RunnerName, ScaleSetId, SessionId,
-    Statistics,
+    Statistics, WorkflowJob,
 };
 
 /// A JIT configuration: until it is used it lets anyone be that runner. Lives in memory only, and never prints.
@@ -110,6 +110,18 @@ pub struct JobRecord {
     pub labels: Vec<String>,
     /// The runner that has or had it, by name.
     pub runner: Option<String>,
+}
+
+/// What a scope's repositories have to do, and how far the deliveries of its hooks were looked through.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CaughtUp {
+    /// Every job of a queued or running workflow run, whether it changed since the last time or not: a job that is not here had
+    /// ended, or its repository was not looked at.
+    pub jobs: Vec<WorkflowJob>,
+    /// The newest delivery that was looked at; `None` where there is no hook of ours.
+    pub cursor: Option<i64>,
+    /// How many failed deliveries GitHub was asked to make again.
+    pub redelivered: u32,
 }
 
 /// A permission, in GitHub's words.
@@ -263,6 +275,23 @@ pub trait Forge: Send + Sync {
         run: i64,
         job: Option<i64>,
     ) -> BoxFuture<'a, Result<Vec<JobRecord>, ForgeError>>;
+
+    /// Lists the queued and the running workflow runs of the repositories (`OWNER/REPO`; none: those of the scope that were
+    /// active in the last 7 days) with their jobs. Where a hook there is ours, looks through its deliveries newer than `cursor`
+    /// and asks for those that failed, and that no later one of the same id made good, to be delivered again. Asks conditionally,
+    /// so that what did not change costs nothing of the credential's hour.
+    fn catch_up<'a>(
+        &'a self,
+        repositories: &'a [String],
+        cursor: Option<i64>,
+    ) -> BoxFuture<'a, Result<CaughtUp, ForgeError>>;
+
+    /// Reads one job of a repository (`OWNER/REPO`) by its public id; `None` where GitHub does not know it.
+    fn read_job<'a>(
+        &'a self,
+        repository: &'a str,
+        id: i64,
+    ) -> BoxFuture<'a, Result<Option<WorkflowJob>, ForgeError>>;
 
     /// What the credential may still ask, as of the newest answer; `None` before the first.
     fn rate_limit(&self) -> Option<RateLimit>;

@@ -14,8 +14,8 @@ pub use backend::{
 };
 pub use clock::{Clock, EventSink, Ids};
 pub use forge::{
-    Forge, ForgeError, ForgeErrorKind, JitConfig, JobRecord, Minted, Permission, RateLimit,
-    RunnerRecord, ScaleSetRecord, Session,
+    CaughtUp, Forge, ForgeError, ForgeErrorKind, JitConfig, JobRecord, Minted, Permission,
+    RateLimit, RunnerRecord, ScaleSetRecord, Session,
 };
 pub use store::{Batch, JobKey, Store, StoreError, StoreErrorKind, Stored};
 pub use transport::{Transport, TransportError};

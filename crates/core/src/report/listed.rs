@@ -175,6 +175,7 @@ mod tests {
                 ScopeSpec {
                     url: "https://github.com/acme".into(),
                     kind: ScopeKind::Organization("acme".into()),
+                    repositories: Vec::new(),
                 },
             )]),
             pools: BTreeMap::from([pool("small", &["linux"]), pool("big", &["Linux", "gpu"])]),

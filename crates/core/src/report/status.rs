@@ -38,7 +38,7 @@ pub struct PoolStatus {
     pub name: String,
     /// open, drained, deleting, deleted, or not in the configuration.
     pub state: String,
-    /// scale-set or fixed; empty where it is not in the configuration.
+    /// scale-set, webhook or fixed; empty where it is not in the configuration.
     #[serde(default)]
     pub demand: String,
     /// Runners kept online and idle beside the busy ones, as is in force.
@@ -170,6 +170,7 @@ fn pool_status(
         demand: match of.map(|of| &of.demand) {
             Some(DemandSource::ScaleSet(_)) => "scale-set".into(),
             Some(DemandSource::Fixed) => "fixed".into(),
+            Some(DemandSource::Webhook) => "webhook".into(),
             None => String::new(),
         },
         min_idle: target.map_or(0, |target| target.limits.min_idle),

@@ -37,6 +37,7 @@ impl Given {
         let spec = ScopeSpec {
             url: format!("https://github.example/{name}"),
             kind: ScopeKind::Organization(name.to_owned()),
+            repositories: Vec::new(),
         };
         self.spec.scopes.insert(words::scope(name)?, spec);
         Ok(())
@@ -127,7 +128,7 @@ impl Given {
 fn set(pool: &mut PoolSpec) -> Result<&mut ScaleSetSpec, String> {
     match &mut pool.demand {
         DemandSource::ScaleSet(set) => Ok(set),
-        DemandSource::Fixed => Err("a fixed pool has no scale set".into()),
+        DemandSource::Fixed | DemandSource::Webhook => Err("such a pool has no scale set".into()),
     }
 }
 

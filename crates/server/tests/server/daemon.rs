@@ -111,6 +111,7 @@ impl Daemon {
         let scope = ScopeSpec {
             url: "https://github.com/acme".into(),
             kind: ScopeKind::Organization("acme".into()),
+            repositories: Vec::new(),
         };
         let spec = Spec {
             scopes: BTreeMap::from([(pool.scope.clone(), scope)]),

@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use dayfly_core::{
-    model::{Message, MessageId, RegistrationId, RunnerGroupId, RunnerName, ScaleSetId, SessionId},
+    model::{
+        Message, MessageId, RegistrationId, RunnerGroupId, RunnerName, ScaleSetId, SessionId,
+        WorkflowJob, WorkflowJobStatus,
+    },
     ports::{
-        BoxFuture, Finding, Forge, ForgeError, ForgeErrorKind, JitConfig, JobRecord, Minted,
-        RateLimit, RunnerRecord, ScaleSetRecord, Session,
+        BoxFuture, CaughtUp, Finding, Forge, ForgeError, ForgeErrorKind, JitConfig, JobRecord,
+        Minted, RateLimit, RunnerRecord, ScaleSetRecord, Session,
     },
 };
 use tokio::time::{Instant, sleep_until};
@@ -266,6 +269,34 @@ impl Forge for Site {
         _job: Option<i64>,
     ) -> BoxFuture<'a, Result<Vec<JobRecord>, ForgeError>> {
         Box::pin(async { Err(refused(ForgeErrorKind::NotFound, "read jobs")) })
+    }
+
+    fn catch_up<'a>(
+        &'a self,
+        repositories: &'a [String],
+        cursor: Option<i64>,
+    ) -> BoxFuture<'a, Result<CaughtUp, ForgeError>> {
+        Box::pin(async move {
+            self.note(format!("catch up {} after {cursor:?}", repositories.join(",")));
+            let state = self.state();
+            let open = |job: &&WorkflowJob| job.status < WorkflowJobStatus::Completed;
+            Ok(CaughtUp {
+                jobs: state.workflow_jobs.values().filter(open).cloned().collect(),
+                cursor: Some(cursor.unwrap_or(0) + 1),
+                redelivered: 0,
+            })
+        })
+    }
+
+    fn read_job<'a>(
+        &'a self,
+        _repository: &'a str,
+        id: i64,
+    ) -> BoxFuture<'a, Result<Option<WorkflowJob>, ForgeError>> {
+        Box::pin(async move {
+            self.note(format!("read job {id}"));
+            Ok(self.state().workflow_jobs.get(&id).cloned())
+        })
     }
 
     fn rate_limit(&self) -> Option<RateLimit> {

@@ -15,7 +15,7 @@ use dayfly_core::{
     model::{
         ControllerId, Deadlines, DemandSource, Event, Exit, InstanceSpec, JobEntry, JobEntryKind,
         JobId, Limits, Message, MessageId, PoolSpec, RegistrationId, RunnerName, ScaleSetSpec,
-        ScopeKind, ScopeSpec, SessionId, Spec, Statistics, Suffix, later,
+        ScopeKind, ScopeSpec, SessionId, Spec, Statistics, Suffix, WorkflowJob, later,
     },
     ports::{
         Backend, Clock, EventSink, Forge, Ids, InstanceEvent, InstanceStatus, ScaleSetRecord, Store,
@@ -62,6 +62,8 @@ pub struct State {
     pub sessions: BTreeMap<i64, SessionId>,
     pub registrations: BTreeMap<String, (i64, Registered)>,
     pub jobs: BTreeMap<String, (i64, Job)>,
+    /// What its REST API tells of jobs, by their public id.
+    pub workflow_jobs: BTreeMap<i64, WorkflowJob>,
     pub messages: Vec<(i64, Message)>,
     pub instances: BTreeMap<RunnerName, Made>,
     pub watchers: BTreeMap<String, mpsc::UnboundedSender<Vec<InstanceEvent>>>,
@@ -265,6 +267,7 @@ pub fn spec(pools: impl IntoIterator<Item = PoolSpec>) -> Arc<Spec> {
     let scope = ScopeSpec {
         url: "https://github.com/acme".into(),
         kind: ScopeKind::Organization("acme".into()),
+        repositories: Vec::new(),
     };
     Arc::new(Spec {
         scopes: BTreeMap::from([("acme".to_owned().try_into().unwrap(), scope)]),
