@@ -50,7 +50,7 @@ impl Sim {
         self.options
             .runner_url
             .as_deref()
-            .map_or_else(|| call.base.clone(), |url| url.trim_end_matches('/').to_owned())
+            .map_or_else(|| call.origin.base.clone(), |url| url.trim_end_matches('/').to_owned())
     }
 
     /// `POST generatejitconfig` of a set.

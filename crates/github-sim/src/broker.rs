@@ -274,6 +274,7 @@ impl Sim {
         self.timers.cancel(Timer::Queued(job_id));
         self.timers.set(Timer::Lock(job_id), lock);
         self.run_moved(at, run, "queued", job_id);
+        self.tell_hooks(at, job_id, "in_progress");
         if let Some(set_id) = set {
             if let Some(set) = self.sets.get_mut(set_id) {
                 set.offered -= 1;

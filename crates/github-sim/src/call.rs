@@ -7,6 +7,15 @@ use http::{HeaderMap, Method, Request, header};
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 
+/// How a client addresses this GitHub: what the links in its answers begin with.
+#[derive(Debug, Clone)]
+pub(crate) struct Origin {
+    /// `scheme://host[:port]` as the client wrote it.
+    pub base: String,
+    /// The same plus the REST prefix that the client used.
+    pub api: String,
+}
+
 /// A request's parts, decoded once.
 #[derive(Debug)]
 pub(crate) struct Call<'a> {
@@ -17,10 +26,7 @@ pub(crate) struct Call<'a> {
     /// The decoded, non-empty parts of the path, without the REST prefix.
     pub segments: Vec<Cow<'a, str>>,
     pub query: Vec<(Cow<'a, str>, Cow<'a, str>)>,
-    /// `scheme://host[:port]` as the client wrote it.
-    pub base: String,
-    /// The same plus the REST prefix that the client used.
-    pub api: String,
+    pub origin: Origin,
     /// The path without query, for the journal.
     pub path: &'a str,
 }
@@ -53,8 +59,7 @@ impl<'a> Call<'a> {
             body: request.body(),
             segments,
             query,
-            base,
-            api,
+            origin: Origin { base, api },
             path: uri.path(),
         }
     }
@@ -131,6 +136,6 @@ impl Page {
         query
             .append_pair("per_page", &self.per.to_string())
             .append_pair("page", &number.to_string());
-        format!("{}{}?{}", call.base, call.path, query.finish())
+        format!("{}{}?{}", call.origin.base, call.path, query.finish())
     }
 }

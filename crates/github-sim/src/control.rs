@@ -5,8 +5,9 @@
 //! | `POST /control/scopes` | [`ScopeSpec`] | `{id, path}` |
 //! | `POST /control/groups` | `{scope, name, allows_public?}` | `{id}` |
 //! | `POST /control/credentials` | [`CredentialSpec`] | [`crate::CreatedCredential`] |
-//! | `POST /control/jobs` | [`QueueSpec`] | [`crate::Queued`] |
+//! | `POST /control/jobs` | [`QueueSpec`]; `?held=1`: they wait for an approval first | [`crate::Queued`] |
 //! | `GET /control/jobs/{id}` | | one job, with its output |
+//! | `POST /control/jobs/{id}/approve` | | `{}` |
 //! | `POST /control/jobs/{id}/cancel` | `?force=1` | `{}` |
 //! | `POST /control/jobs/{id}/complete` | `{conclusion}` | ends it on GitHub's side only: its runner still works (F7) |
 //! | `POST /control/runs/{id}/cancel`, `/rerun`, `/rerun-failed` | `?force=1` | `{}`, [`crate::Queued`] |
@@ -68,7 +69,9 @@ impl Sim {
             }
             ("POST", ["jobs"]) => {
                 let spec: QueueSpec = body(call)?;
-                Ok(ok(&self.queue_jobs(call.now, &spec).map_err(bad)?))
+                Ok(ok(&self
+                    .queue_jobs(call.now, &spec, call.query("held").is_some())
+                    .map_err(bad)?))
             }
             ("GET", ["jobs", job]) => {
                 let job = self
@@ -162,6 +165,11 @@ impl Sim {
         }
         match act {
             "cancel" => self.cancel_job(call.now, job, force),
+            "approve" => {
+                if !self.approve_job(call.now, job) {
+                    return Err(Refusal::control(409, "the job waits for no approval"));
+                }
+            }
             "complete" => {
                 #[derive(Deserialize)]
                 struct End {

@@ -122,15 +122,26 @@ pub(crate) enum Need {
     RunnersWrite,
     ActionsRead,
     ActionsWrite,
+    HooksRead,
+    HooksWrite,
+    /// What every credential may that reaches the owner.
+    Metadata,
 }
 
 impl Need {
     /// The classic scope and the permission that satisfy it in such a scope.
     fn names(self, kind: ScopeKind) -> (&'static [&'static str], &'static str, &'static str) {
-        let level =
-            if matches!(self, Self::RunnersWrite | Self::ActionsWrite) { "write" } else { "read" };
+        let writes = matches!(self, Self::RunnersWrite | Self::ActionsWrite | Self::HooksWrite);
+        let level = if writes { "write" } else { "read" };
         match (self, kind) {
             (Self::ActionsRead | Self::ActionsWrite, _) => (&["repo"], "actions", level),
+            (Self::HooksRead | Self::HooksWrite, ScopeKind::Repo) => {
+                (&["repo", "admin:repo_hook"], "repository_hooks", level)
+            }
+            (Self::HooksRead | Self::HooksWrite, _) => {
+                (&["admin:org_hook"], "organization_hooks", level)
+            }
+            (Self::Metadata, _) => (&["repo"], "metadata", level),
             (_, ScopeKind::Repo) => (&["repo"], "administration", level),
             (_, ScopeKind::Enterprise) => {
                 (&["manage_runners:enterprise", "admin:enterprise"], "enterprise_runners", level)
@@ -199,6 +210,8 @@ impl Sim {
                         ("organization_self_hosted_runners", "write"),
                         ("administration", "write"),
                         ("actions", "write"),
+                        ("organization_hooks", "write"),
+                        ("repository_hooks", "write"),
                         ("metadata", "read"),
                     ]
                     .map(|(name, level)| (name.to_owned(), level.to_owned()))
@@ -272,6 +285,9 @@ impl Sim {
             if !installed {
                 return Err(Refusal::rest_not_found());
             }
+            if need == Need::Metadata {
+                return Ok(());
+            }
             if permissions.get(permission).is_some_and(|held| satisfies(held, level)) {
                 return Ok(());
             }
@@ -288,6 +304,9 @@ impl Sim {
         });
         if !reached {
             return Err(Refusal::rest_not_found());
+        }
+        if need == Need::Metadata {
+            return Ok(());
         }
         let Some(held) = &pat.permissions else { return Ok(()) };
         let allowed = classic.iter().any(|scope| held.contains(*scope))

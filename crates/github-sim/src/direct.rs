@@ -187,7 +187,7 @@ impl Sim {
     /// Where the repository or the labels are none that GitHub would take.
     pub fn enqueue(&mut self, now: Timestamp, spec: &QueueSpec) -> Result<Queued, String> {
         self.tick(now);
-        self.queue_jobs(now, spec)
+        self.queue_jobs(now, spec, false)
     }
 
     /// A user cancels a job; `force`: without asking its runner.
@@ -274,7 +274,7 @@ impl Sim {
     pub fn job(&self, id: JobId) -> Option<JobFacts> {
         self.jobs.get(&id).map(|job| JobFacts {
             place: match job.state {
-                JobState::Waiting => JobPlace::Waiting,
+                JobState::Held | JobState::Waiting => JobPlace::Waiting,
                 JobState::Assigned { .. } => JobPlace::Assigned,
                 JobState::Offered { runner, .. } => JobPlace::Offered(runner),
                 JobState::Running { runner, .. } => JobPlace::Running(runner),

@@ -84,6 +84,13 @@ pub enum Action {
     },
     /// Puts an entry that is no job entry into a message.
     PoisonEntry,
+    /// A webhook's delivery that is never sent, and that GitHub's own list does not know of.
+    Lose,
+    /// A webhook's delivery that comes late by a random time, so that the order is lost.
+    Shuffle {
+        /// Milliseconds, at most.
+        ms: u64,
+    },
 }
 
 impl Action {
@@ -107,6 +114,8 @@ impl Action {
             Self::Bom => "bom",
             Self::LoseEntries { .. } => "lose_entries",
             Self::PoisonEntry => "poison_entry",
+            Self::Lose => "lose",
+            Self::Shuffle { .. } => "shuffle",
         }
     }
 }
@@ -115,7 +124,8 @@ impl Action {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FaultSpec {
-    /// The route's name (`messages.get`), a family (`sessions.*`), or `*`.
+    /// The route's name (`messages.get`), a family (`sessions.*`), or `*`. `hooks.deliver` and `hooks.redeliver` are the deliveries of
+    /// webhooks: `reset_before` and `status` make GitHub list them as failed without sending them, `reset_after` loses the answer.
     pub route: String,
     /// What goes wrong.
     pub action: Action,

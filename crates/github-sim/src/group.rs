@@ -89,8 +89,8 @@ impl Sim {
             .get(scope)
             .map_or((ScopeKind::Org, ""), |scope| (scope.kind, scope.path.as_str()));
         let prefix = match kind {
-            ScopeKind::Enterprise => format!("{}/{path}", call.api),
-            _ => format!("{}/orgs/{path}", call.api),
+            ScopeKind::Enterprise => format!("{}/{path}", call.origin.api),
+            _ => format!("{}/orgs/{path}", call.origin.api),
         };
         let mut value = json!({
             "id": id,

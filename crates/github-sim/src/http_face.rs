@@ -13,10 +13,12 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use jiff::{SignedDuration, Timestamp};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, oneshot};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::answer::Answer;
+use crate::courier;
 use crate::ids::HoldId;
 use crate::options::SimConfig;
 use crate::payload::{Cut, Dropped, Payload};
@@ -53,7 +55,7 @@ impl Server {
         let mut inner = self.shared.lock();
         inner.sim.tick(now);
         let result = act(&mut inner.sim, now);
-        inner.settle(now);
+        self.shared.settle(&mut inner, now);
         self.shared.deadline.notify_one();
         result
     }
@@ -81,7 +83,9 @@ pub fn serve(listener: TcpListener, config: SimConfig) -> std::io::Result<Server
     let shared = Arc::new(Shared::new(config));
     let stop = CancellationToken::new();
     let tasks = TaskTracker::new();
+    let couriers = courier::Clients::new().map_err(std::io::Error::other)?;
     tasks.spawn(stop.clone().run_until_cancelled_owned(keep_time(shared.clone())));
+    tasks.spawn(stop.clone().run_until_cancelled_owned(deliver(couriers, shared.clone())));
     tasks.spawn(stop.clone().run_until_cancelled_owned(accept(
         listener,
         shared.clone(),
@@ -95,6 +99,8 @@ struct Shared {
     inner: Mutex<Inner>,
     /// Woken when the next deadline may have changed.
     deadline: Notify,
+    /// Woken when a delivery of a webhook may be due.
+    deliveries: Notify,
     started: (Timestamp, Instant),
 }
 
@@ -147,6 +153,7 @@ impl Shared {
         Self {
             inner: Mutex::new(Inner { sim: Sim::new(config), waiters: BTreeMap::new() }),
             deadline: Notify::new(),
+            deliveries: Notify::new(),
             started: (Timestamp::now(), Instant::now()),
         }
     }
@@ -161,6 +168,14 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // A panic while it was locked is a bug that the test run shows; the state is still the best there is.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets everybody hear what concerns them: callers that are held, and webhooks.
+    fn settle(&self, inner: &mut Inner, now: Timestamp) {
+        inner.settle(now);
+        if inner.sim.has_deliveries() {
+            self.deliveries.notify_one();
+        }
     }
 
     fn handle(
@@ -178,7 +193,7 @@ impl Shared {
             }
             answer => Ok(answer),
         };
-        inner.settle(now);
+        self.settle(&mut inner, now);
         drop(inner);
         self.deadline.notify_one();
         result
@@ -201,7 +216,7 @@ impl Shared {
             inner.waiters.remove(&id);
             inner.sim.abandon(now, id);
         }
-        inner.settle(now);
+        self.settle(&mut inner, now);
     }
 }
 
@@ -221,10 +236,34 @@ async fn keep_time(shared: Arc<Shared>) {
                         let now = shared.now();
                         let mut inner = shared.lock();
                         inner.sim.tick(now);
-                        inner.settle(now);
+                        shared.settle(&mut inner, now);
                     }
                 }
             }
+        }
+    }
+}
+
+/// Sends deliveries of webhooks, side by side.
+async fn deliver(clients: courier::Clients, shared: Arc<Shared>) {
+    let mut under_way = JoinSet::new();
+    loop {
+        let free = courier::AT_ONCE.saturating_sub(under_way.len());
+        for outgoing in shared.lock().sim.take_deliveries(free) {
+            let (clients, id) = (clients.clone(), outgoing.id);
+            under_way.spawn(async move { (id, clients.send(outgoing).await) });
+        }
+        // Both are cancel safe. Where all places are taken, only an end makes room.
+        tokio::select! {
+            Some(sent) = under_way.join_next(), if !under_way.is_empty() => {
+                if let Ok((id, status)) = sent {
+                    let now = shared.now();
+                    let mut inner = shared.lock();
+                    inner.sim.delivered(now, id, status);
+                    inner.settle(now);
+                }
+            }
+            () = shared.deliveries.notified(), if under_way.len() < courier::AT_ONCE => {}
         }
     }
 }

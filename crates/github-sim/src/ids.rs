@@ -56,6 +56,14 @@ id!(
     /// A fault that was set.
     FaultId
 );
+id!(
+    /// A webhook.
+    HookId
+);
+id!(
+    /// A webhook's delivery.
+    DeliveryId
+);
 
 /// A counter and a generator of its own for one kind of thing.
 #[derive(Debug)]
@@ -110,6 +118,8 @@ pub(crate) struct Ids {
     pub tokens: Stream,
     pub holds: Stream,
     pub faults: Stream,
+    pub hooks: Stream,
+    pub deliveries: Stream,
 }
 
 impl Ids {
@@ -127,6 +137,8 @@ impl Ids {
             tokens: stream(9, 1),
             holds: stream(10, 1),
             faults: stream(11, 1),
+            hooks: stream(12, 410_001),
+            deliveries: stream(13, 80_000_000_001),
         }
     }
 }

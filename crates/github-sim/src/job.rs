@@ -60,6 +60,8 @@ impl Conclusion {
 /// Where a job is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum JobState {
+    /// It waits for somebody's approval: nobody may take it yet.
+    Held,
     /// In its bucket.
     Waiting,
     /// Given to a set, which has no runner for it yet.
@@ -108,6 +110,7 @@ pub(crate) const JOB_LOG_MAX: usize = 16 * 1024;
 impl Job {
     pub fn status(&self) -> &'static str {
         match self.state {
+            JobState::Held => "waiting",
             JobState::Waiting | JobState::Assigned { .. } | JobState::Offered { .. } => "queued",
             JobState::Running { .. } => "in_progress",
             JobState::Completed { .. } => "completed",
@@ -137,6 +140,28 @@ impl Sim {
             self.wake_set(set);
         }
         self.offer_plain(at, bucket_id);
+    }
+
+    /// Somebody approved of a job that was held back; `false` where it was not.
+    pub(crate) fn approve_job(&mut self, at: Timestamp, id: JobId) -> bool {
+        let Some(job) = self.jobs.get_mut(&id) else { return false };
+        if job.state != JobState::Held {
+            return false;
+        }
+        job.state = JobState::Waiting;
+        job.queued_at = at;
+        let run = job.run;
+        self.run_moved(at, run, "waiting", id);
+        self.held -= 1;
+        self.begin_waiting(at, id);
+        true
+    }
+
+    /// From now on a job waits for a runner, and not for ever.
+    pub(crate) fn begin_waiting(&mut self, at: Timestamp, id: JobId) {
+        self.timers.set(Timer::Queued(id), moment::after(at, self.options.queued_limit_ms));
+        self.tell_hooks(at, id, "queued");
+        self.wait_for_taker(at, id);
     }
 
     /// Takes a waiting job out of its bucket.
@@ -261,14 +286,16 @@ impl Sim {
         let state = job.state;
         let (set, running) = match state {
             JobState::Completed { .. } => return None,
-            JobState::Waiting => (None, None),
+            JobState::Held | JobState::Waiting => (None, None),
             JobState::Assigned { set } => (Some(set), None),
             JobState::Offered { set, .. } => (set, None),
             JobState::Running { set, runner } => (set, Some(runner)),
         };
         let before = job.status();
-        if state == JobState::Waiting {
-            self.leave_bucket(id);
+        match state {
+            JobState::Held => self.held -= 1,
+            JobState::Waiting => self.leave_bucket(id),
+            _ => {}
         }
         if let JobState::Offered { runner, .. } = state {
             self.clear_runner_job(runner);
@@ -298,6 +325,7 @@ impl Sim {
             self.wake_set(set_id);
         }
         self.run_moved(at, run, before, id);
+        self.tell_hooks(at, id, "completed");
         if let JobState::Offered { runner, .. } = state {
             self.ready_again(at, runner);
         }

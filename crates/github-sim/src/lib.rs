@@ -12,11 +12,14 @@ mod call;
 pub mod control;
 #[cfg(feature = "client")]
 mod control_client;
+mod courier;
 mod credential;
+mod delivery;
 mod direct;
 mod faults;
 mod group;
 mod hold;
+mod hook;
 mod http_face;
 mod ids;
 mod jit;
@@ -30,6 +33,8 @@ mod program;
 mod rate_limit;
 mod refusal;
 mod rest;
+mod rest_hooks;
+mod rest_repos;
 mod rest_runners;
 mod rest_runs;
 mod route;
@@ -49,10 +54,14 @@ pub use answer::Answer;
 #[cfg(feature = "client")]
 pub use control_client::{ControlClient, ControlError};
 pub use credential::{CreatedCredential, CredentialSpec};
+pub use delivery::Outgoing;
 pub use direct::{Heard, JobFacts, JobPlace, RunnerFacts, RunnerRefused, SetFacts};
 pub use faults::{Action, FaultSpec};
 pub use http_face::{Server, serve};
-pub use ids::{CredentialId, FaultId, GroupId, HoldId, JobId, RunId, RunnerId, ScopeId, SetId};
+pub use ids::{
+    CredentialId, DeliveryId, FaultId, GroupId, HoldId, HookId, JobId, RunId, RunnerId, ScopeId,
+    SetId,
+};
 pub use job::Conclusion;
 pub use journal::{Counter, Entry};
 pub use options::{Options, SimConfig};

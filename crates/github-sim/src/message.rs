@@ -361,7 +361,7 @@ impl Sim {
                 let mut body = self.entry_body(EntryKind::Available, job, true);
                 body.acquire_job_url = Some(format!(
                     "{}{SERVICE_BASE}/_apis/runtime/runnerscalesets/{id}/acquirejobs",
-                    call.base
+                    call.origin.base
                 ));
                 body
             })

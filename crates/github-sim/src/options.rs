@@ -66,6 +66,10 @@ pub struct Options {
     pub runner_url: Option<String>,
     /// Entries that the journal keeps. Its counters never drop.
     pub journal_max: usize,
+    /// Deliveries that each webhook remembers.
+    pub deliveries_max: usize,
+    /// The addresses that deliveries come from, as `GET /meta` tells them.
+    pub hook_addresses: Vec<String>,
 }
 
 impl Default for Options {
@@ -98,6 +102,8 @@ impl Default for Options {
             secondary_per_minute: None,
             runner_url: None,
             journal_max: 100_000,
+            deliveries_max: 10_000,
+            hook_addresses: vec!["127.0.0.0/8".to_owned(), "::1/128".to_owned()],
         }
     }
 }

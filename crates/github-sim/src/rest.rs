@@ -6,11 +6,11 @@ use http::{Method, StatusCode};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::call::Call;
+use crate::call::{Call, Origin};
 use crate::credential::{Caller, Need, Permissions, app_id};
 use crate::ids::{CredentialId, ScopeId};
 use crate::moment;
-use crate::rate_limit::{Counted, Resource};
+use crate::rate_limit::Resource;
 use crate::refusal::{Handled, Refusal, Reply, empty, json_reply, ok, set_header};
 use crate::route::{Route, ScopePath};
 use crate::scope::ScopeKind;
@@ -56,7 +56,7 @@ impl Sim {
         let mut standing = self.rates.take(who, Resource::Core, call.now, &self.options)?;
         let mut reply = self.scoped_route(call, route, &caller).unwrap_or_else(Refusal::into_reply);
         if *call.method == Method::GET && reply.status() == StatusCode::OK {
-            let etag = etag(who, reply.body());
+            let etag = etag(call.header("authorization").unwrap_or_default(), reply.body());
             if call
                 .header("if-none-match")
                 .is_some_and(|known| known.split(',').any(|known| known.trim() == etag))
@@ -73,7 +73,12 @@ impl Sim {
     }
 
     fn scoped_route(&mut self, call: &Call<'_>, route: &Route, caller: &Caller) -> Handled {
-        use Need::{ActionsRead, ActionsWrite, RunnersRead, RunnersWrite};
+        use Need::{
+            ActionsRead, ActionsWrite, HooksRead, HooksWrite, Metadata, RunnersRead, RunnersWrite,
+        };
+        if *route == Route::Meta {
+            return Ok(self.meta());
+        }
         let (path, need) = match route {
             Route::RunnersList(path)
             | Route::RunnerGet(path, _)
@@ -94,6 +99,16 @@ impl Sim {
             | Route::RunRerun(path, _)
             | Route::RunRerunFailed(path, _)
             | Route::JobRerun(path, _) => (path, ActionsWrite),
+            Route::ReposList(path) => (path, Metadata),
+            Route::HooksList(path)
+            | Route::HookGet(path, _)
+            | Route::DeliveriesList(path, _)
+            | Route::DeliveryGet(path, ..) => (path, HooksRead),
+            Route::HookCreate(path)
+            | Route::HookUpdate(path, _)
+            | Route::HookDelete(path, _)
+            | Route::HookPing(path, _)
+            | Route::DeliveryAttempt(path, ..) => (path, HooksWrite),
             _ => return Err(Refusal::rest_not_found()),
         };
         let scope = self.scope_at(path)?;
@@ -116,6 +131,16 @@ impl Sim {
             Route::RunnerGet(_, runner) => self.rest_runner_get(scope, *runner),
             Route::RunnerDelete(_, runner) => self.rest_runner_delete(call.now, scope, *runner),
             Route::RunnerJit(_) => self.rest_runner_jit(call, scope),
+            Route::ReposList(_) => self.repos_list(call, scope),
+            Route::HooksList(_)
+            | Route::HookCreate(_)
+            | Route::HookGet(..)
+            | Route::HookUpdate(..)
+            | Route::HookDelete(..)
+            | Route::HookPing(..)
+            | Route::DeliveriesList(..)
+            | Route::DeliveryGet(..)
+            | Route::DeliveryAttempt(..) => self.hooks_route(call, route, scope),
             _ => self.runs_route(call, route, scope),
         }
     }
@@ -235,11 +260,11 @@ impl Sim {
         let created = "2024-01-01T00:00:00.000Z";
         Some(json!({
             "id": id,
-            "account": self.user_json(call, owner),
+            "account": self.user_json(&call.origin, owner),
             "repository_selection": "all",
-            "access_tokens_url": format!("{}/app/installations/{id}/access_tokens", call.api),
-            "repositories_url": format!("{}/installation/repositories", call.api),
-            "html_url": format!("{}/organizations/{}/settings/installations/{id}", call.base, scope.path),
+            "access_tokens_url": format!("{}/app/installations/{id}/access_tokens", call.origin.api),
+            "repositories_url": format!("{}/installation/repositories", call.origin.api),
+            "html_url": format!("{}/organizations/{}/settings/installations/{id}", call.origin.base, scope.path),
             "app_id": app_id(app),
             "client_id": held.client_id,
             "app_slug": "simulated-app",
@@ -258,19 +283,19 @@ impl Sim {
     }
 
     /// An owner, as GitHub shows accounts.
-    pub(crate) fn user_json(&self, call: &Call<'_>, owner: ScopeId) -> Value {
+    pub(crate) fn user_json(&self, origin: &Origin, owner: ScopeId) -> Value {
         let scope = self.scopes.get(owner);
         let login = scope.map_or("", |scope| scope.path.as_str());
         let kind = scope.map_or(ScopeKind::User, |scope| scope.kind);
-        let url = format!("{}/users/{login}", call.api);
+        let url = format!("{}/users/{login}", origin.api);
         json!({
             "login": login,
             "id": owner,
             "node_id": format!("U_{owner}"),
-            "avatar_url": format!("{}/avatars/{login}", call.base),
+            "avatar_url": format!("{}/avatars/{login}", origin.base),
             "gravatar_id": "",
             "url": url,
-            "html_url": format!("{}/{login}", call.base),
+            "html_url": format!("{}/{login}", origin.base),
             "followers_url": format!("{url}/followers"),
             "following_url": format!("{url}/following{{/other_user}}"),
             "gists_url": format!("{url}/gists{{/gist_id}}"),
@@ -286,12 +311,11 @@ impl Sim {
     }
 }
 
-/// An ETag that depends on the body and on who asks, as GitHub's does.
-fn etag(who: Counted, body: &[u8]) -> String {
+/// An ETag that depends on the body and on the token, as GitHub's does: a new token's first question is answered whole.
+fn etag(authorization: &str, body: &[u8]) -> String {
     // Fixed keys, so the same seed and calls give the same bytes.
     let mut hasher = DefaultHasher::new();
-    who.credential.0.hash(&mut hasher);
-    who.part.hash(&mut hasher);
+    authorization.hash(&mut hasher);
     body.hash(&mut hasher);
     format!("W/\"{:016x}\"", hasher.finish())
 }

@@ -3,7 +3,7 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::call::{Call, Page};
+use crate::call::{Call, Origin, Page};
 use crate::ids::{JobId, RunId, ScopeId};
 use crate::job::{Conclusion, Job};
 use crate::moment;
@@ -16,6 +16,9 @@ use crate::workflow_job::{WorkflowJob, WorkflowStep};
 /// The commit that every simulated run is of.
 pub(crate) const SHA: &str = "5cc4f7a2d1e0b39886aa01bb7d4ef2c93f0d6e1b";
 
+/// When every simulated repository was made.
+const CREATED_AT: &str = "2024-01-01T00:00:00Z";
+
 /// A filtered list of runs ends here, as GitHub's search does.
 const FILTERED_MAX: usize = 1000;
 
@@ -23,7 +26,7 @@ impl Sim {
     pub(crate) fn runs_route(&mut self, call: &Call<'_>, route: &Route, repo: ScopeId) -> Handled {
         match route {
             Route::RunsList(_) => self.runs_list(call, repo),
-            Route::RunGet(_, run) => Ok(ok(&self.run_json(call, self.run_in(repo, *run)?))),
+            Route::RunGet(_, run) => Ok(ok(&self.run_json(&call.origin, self.run_in(repo, *run)?))),
             Route::RunJobs(_, run) => {
                 let run = self.run_in(repo, *run)?;
                 let all = call.query("filter") == Some("all");
@@ -43,7 +46,7 @@ impl Sim {
                     .ok_or_else(Refusal::rest_not_found)?;
                 Ok(self.jobs_page(call, &jobs))
             }
-            Route::JobGet(_, job) => Ok(ok(&self.job_json(call, self.job_in(repo, *job)?))),
+            Route::JobGet(_, job) => Ok(ok(&self.job_json(&call.origin, self.job_in(repo, *job)?))),
             Route::RunCancel(_, run) | Route::RunForceCancel(_, run) => {
                 let force = matches!(route, Route::RunForceCancel(..));
                 let id = self.run_in(repo, *run)?.id;
@@ -94,9 +97,14 @@ impl Sim {
         let page = call.page();
         let (total, shown): (usize, Vec<RunId>) = match call.query("status") {
             None => (scope.runs.len(), window(scope.runs.iter().rev(), page)),
-            Some(wanted) => match [RunStatus::Queued, RunStatus::InProgress, RunStatus::Completed]
-                .into_iter()
-                .find(|s| s.text() == wanted)
+            Some(wanted) => match [
+                RunStatus::Waiting,
+                RunStatus::Queued,
+                RunStatus::InProgress,
+                RunStatus::Completed,
+            ]
+            .into_iter()
+            .find(|s| s.text() == wanted)
             {
                 Some(status) => {
                     let found = scope.runs_by_status.get(&status);
@@ -123,7 +131,7 @@ impl Sim {
         let runs: Vec<Value> = shown
             .iter()
             .filter_map(|id| self.runs.get(id))
-            .map(|run| self.run_json(call, run))
+            .map(|run| self.run_json(&call.origin, run))
             .collect();
         let mut reply = ok(&json!({ "total_count": total, "workflow_runs": runs }));
         if let Some(link) = page.link(call, total) {
@@ -139,7 +147,7 @@ impl Sim {
             .skip(page.skip())
             .take(page.per)
             .filter_map(|id| self.jobs.get(id))
-            .map(|job| self.job_json(call, job))
+            .map(|job| self.job_json(&call.origin, job))
             .collect();
         let mut reply = ok(&json!({ "total_count": ids.len(), "jobs": jobs }));
         if let Some(link) = page.link(call, ids.len()) {
@@ -148,9 +156,9 @@ impl Sim {
         reply
     }
 
-    pub(crate) fn job_json(&self, call: &Call<'_>, job: &Job) -> WorkflowJob {
+    pub(crate) fn job_json(&self, origin: &Origin, job: &Job) -> WorkflowJob {
         let repo = self.scopes.get(job.repo).map_or("", |repo| repo.path.as_str());
-        let api = format!("{}/repos/{repo}", call.api);
+        let api = format!("{}/repos/{repo}", origin.api);
         let group = job.runner.as_ref().map(|_| crate::group::DEFAULT_GROUP);
         let steps = match job.step_results.as_array() {
             Some(steps) => {
@@ -167,7 +175,10 @@ impl Sim {
             head_sha: SHA.to_owned(),
             head_branch: Some("main".to_owned()),
             url: format!("{api}/actions/jobs/{}", job.id),
-            html_url: Some(format!("{}/{repo}/actions/runs/{}/job/{}", call.base, job.run, job.id)),
+            html_url: Some(format!(
+                "{}/{repo}/actions/runs/{}/job/{}",
+                origin.base, job.run, job.id
+            )),
             status: job.status().to_owned(),
             conclusion: job.conclusion().map(|conclusion| conclusion.public().to_owned()),
             created_at: Some(moment::seconds(job.queued_at)),
@@ -185,13 +196,13 @@ impl Sim {
         }
     }
 
-    pub(crate) fn run_json(&self, call: &Call<'_>, run: &Run) -> Value {
+    pub(crate) fn run_json(&self, origin: &Origin, run: &Run) -> Value {
         let repo = self.scopes.get(run.repo);
         let path = repo.map_or("", |repo| repo.path.as_str());
-        let url = format!("{}/repos/{path}/actions/runs/{}", call.api, run.id);
+        let url = format!("{}/repos/{path}/actions/runs/{}", origin.api, run.id);
         let owner = self.scopes.owner(run.repo);
-        let actor = self.user_json(call, owner);
-        let repository = self.repository_json(call, run.repo);
+        let actor = self.user_json(origin, owner);
+        let repository = self.repository_json(origin, run.repo);
         json!({
             "id": run.id,
             "name": run.workflow,
@@ -209,7 +220,7 @@ impl Sim {
             "check_suite_id": run.id,
             "check_suite_node_id": format!("CS_{}", run.id),
             "url": url,
-            "html_url": format!("{}/{path}/actions/runs/{}", call.base, run.id),
+            "html_url": format!("{}/{path}/actions/runs/{}", origin.base, run.id),
             "pull_requests": [],
             "created_at": moment::seconds(run.created_at),
             "updated_at": moment::seconds(run.updated_at),
@@ -218,12 +229,12 @@ impl Sim {
             "triggering_actor": actor,
             "jobs_url": format!("{url}/jobs"),
             "logs_url": format!("{url}/logs"),
-            "check_suite_url": format!("{}/repos/{path}/check-suites/{}", call.api, run.id),
+            "check_suite_url": format!("{}/repos/{path}/check-suites/{}", origin.api, run.id),
             "artifacts_url": format!("{url}/artifacts"),
             "cancel_url": format!("{url}/cancel"),
             "rerun_url": format!("{url}/rerun"),
             "previous_attempt_url": null,
-            "workflow_url": format!("{}/repos/{path}/actions/workflows/1", call.api),
+            "workflow_url": format!("{}/repos/{path}/actions/workflows/1", origin.api),
             "head_commit": {
                 "id": SHA,
                 "tree_id": SHA,
@@ -238,7 +249,7 @@ impl Sim {
     }
 
     /// A repository in GitHub's minimal form.
-    fn repository_json(&self, call: &Call<'_>, id: ScopeId) -> Value {
+    pub(crate) fn repository_json(&self, origin: &Origin, id: ScopeId) -> Value {
         /// Members of the minimal form that are URLs below the repository's own.
         const PARTS: [&str; 36] = [
             "archive",
@@ -280,15 +291,15 @@ impl Sim {
         ];
         let scope = self.scopes.get(id);
         let path = scope.map_or("", |scope| scope.path.as_str());
-        let url = format!("{}/repos/{path}", call.api);
+        let url = format!("{}/repos/{path}", origin.api);
         let mut value = json!({
             "id": id,
             "node_id": format!("R_{id}"),
             "name": path.rsplit('/').next().unwrap_or_default(),
             "full_name": path,
-            "owner": self.user_json(call, self.scopes.owner(id)),
+            "owner": self.user_json(origin, self.scopes.owner(id)),
             "private": scope.is_none_or(|scope| scope.private),
-            "html_url": format!("{}/{path}", call.base),
+            "html_url": format!("{}/{path}", origin.base),
             "description": null,
             "fork": false,
             "url": url,
@@ -296,6 +307,55 @@ impl Sim {
         for part in PARTS {
             value[format!("{part}_url")] = format!("{url}/{part}").into();
         }
+        value
+    }
+}
+
+impl Sim {
+    /// A repository in the form that webhooks have.
+    pub(crate) fn whole_repository_json(&self, origin: &Origin, id: ScopeId) -> Value {
+        let scope = self.scopes.get(id);
+        let path = scope.map_or("", |scope| scope.path.as_str());
+        let newest = scope.and_then(|scope| self.runs.get(scope.runs.last()?));
+        let pushed = newest.map(|run| moment::seconds(run.created_at));
+        let mut value = self.repository_json(origin, id);
+        let Value::Object(members) = &mut value else { return value };
+        for flag in ["has_downloads", "has_issues", "has_projects", "has_wiki"] {
+            members.insert(flag.to_owned(), true.into());
+        }
+        for flag in ["has_pages", "archived", "disabled"] {
+            members.insert(flag.to_owned(), false.into());
+        }
+        let counts = [
+            "forks",
+            "forks_count",
+            "open_issues",
+            "open_issues_count",
+            "size",
+            "stargazers_count",
+            "watchers",
+            "watchers_count",
+        ];
+        for count in counts {
+            members.insert(count.to_owned(), 0.into());
+        }
+        for unset in ["homepage", "language", "license", "mirror_url"] {
+            members.insert(unset.to_owned(), Value::Null);
+        }
+        let host = origin.base.split_once("://").map_or("", |(_, host)| host);
+        let texts = [
+            ("default_branch", "main".to_owned()),
+            ("clone_url", format!("{}/{path}.git", origin.base)),
+            ("git_url", format!("git://{host}/{path}.git")),
+            ("ssh_url", format!("git@{host}:{path}.git")),
+            ("svn_url", format!("{}/{path}", origin.base)),
+            ("created_at", CREATED_AT.to_owned()),
+            ("updated_at", pushed.clone().unwrap_or_else(|| CREATED_AT.to_owned())),
+        ];
+        for (name, text) in texts {
+            members.insert(name.to_owned(), text.into());
+        }
+        members.insert("pushed_at".to_owned(), pushed.into());
         value
     }
 }

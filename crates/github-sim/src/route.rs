@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use http::Method;
 
-use crate::ids::{GroupId, JobId, RunId, RunnerId, SetId};
+use crate::ids::{DeliveryId, GroupId, HookId, JobId, RunId, RunnerId, SetId};
 
 /// Path of the Actions service below the host. Not empty, as live (`/rest`, `/{tenant}`): clients must keep it when they join.
 pub(crate) const SERVICE_BASE: &str = "/services/tenant-7f3a";
@@ -65,6 +65,17 @@ pub(crate) enum Route {
     RunRerunFailed(ScopePath, RunId),
     JobGet(ScopePath, JobId),
     JobRerun(ScopePath, JobId),
+    ReposList(ScopePath),
+    HooksList(ScopePath),
+    HookCreate(ScopePath),
+    HookGet(ScopePath, HookId),
+    HookUpdate(ScopePath, HookId),
+    HookDelete(ScopePath, HookId),
+    HookPing(ScopePath, HookId),
+    DeliveriesList(ScopePath, HookId),
+    DeliveryGet(ScopePath, HookId, DeliveryId),
+    DeliveryAttempt(ScopePath, HookId, DeliveryId),
+    Meta,
     RateLimit,
     Registration,
     // The Actions service.
@@ -153,6 +164,17 @@ impl Route {
             Self::RunRerunFailed(..) => "runs.rerun_failed",
             Self::JobGet(..) => "jobs.get",
             Self::JobRerun(..) => "jobs.rerun",
+            Self::ReposList(_) => "repos.list",
+            Self::HooksList(_) => "hooks.list",
+            Self::HookCreate(_) => "hooks.create",
+            Self::HookGet(..) => "hooks.get",
+            Self::HookUpdate(..) => "hooks.update",
+            Self::HookDelete(..) => "hooks.delete",
+            Self::HookPing(..) => "hooks.ping",
+            Self::DeliveriesList(..) => "hooks.deliveries",
+            Self::DeliveryGet(..) => "hooks.delivery",
+            Self::DeliveryAttempt(..) => "hooks.attempt",
+            Self::Meta => "meta",
             Self::RateLimit => "rate_limit",
             Self::Registration => "registration",
             Self::Groups => "groups.list",
@@ -187,9 +209,10 @@ impl Route {
 
     pub fn surface(&self) -> Surface {
         match self.name().split('.').next() {
-            Some("app" | "scope" | "runners" | "runner_groups" | "runs" | "rate_limit") => {
-                Surface::Rest
-            }
+            Some(
+                "app" | "scope" | "runners" | "runner_groups" | "runs" | "rate_limit" | "repos"
+                | "hooks" | "meta",
+            ) => Surface::Rest,
             Some("jobs") if matches!(self, Self::JobGet(..) | Self::JobRerun(..)) => Surface::Rest,
             Some("groups" | "sets" | "sessions" | "jobs" | "agents") => Surface::Service,
             Some("messages") => Surface::Queue,
@@ -265,6 +288,7 @@ fn broker(method: &str, parts: &[&str]) -> Option<Route> {
 fn rest(method: &str, parts: &[&str]) -> Option<Route> {
     match (method, parts) {
         ("GET", ["rate_limit"]) => Some(Route::RateLimit),
+        ("GET", ["meta"]) => Some(Route::Meta),
         ("POST", ["actions", "runner-registration"]) => Some(Route::Registration),
         ("GET", ["app"]) => Some(Route::App),
         ("GET", ["app", "installations"]) => Some(Route::AppInstallations),
@@ -308,6 +332,32 @@ fn scoped(method: &str, scope: ScopePath, parts: &[&str]) -> Option<Route> {
             Route::RestGroupRunners(scope, GroupId(id.parse().ok()?))
         }
         (_, ["actions", rest @ ..]) if in_repository => return runs(method, scope, rest),
+        ("GET", ["repos"]) if !in_repository => Route::ReposList(scope),
+        (_, ["hooks", rest @ ..]) => return hooks(method, scope, rest),
+        _ => return None,
+    })
+}
+
+fn hooks(method: &str, scope: ScopePath, parts: &[&str]) -> Option<Route> {
+    let [id, rest @ ..] = parts else {
+        return match method {
+            "GET" => Some(Route::HooksList(scope)),
+            "POST" => Some(Route::HookCreate(scope)),
+            _ => None,
+        };
+    };
+    let hook = HookId(id.parse().ok()?);
+    let delivery = |id: &str| id.parse().ok().map(DeliveryId);
+    Some(match (method, rest) {
+        ("GET", []) => Route::HookGet(scope, hook),
+        ("PATCH", []) => Route::HookUpdate(scope, hook),
+        ("DELETE", []) => Route::HookDelete(scope, hook),
+        ("POST", ["pings"]) => Route::HookPing(scope, hook),
+        ("GET", ["deliveries"]) => Route::DeliveriesList(scope, hook),
+        ("GET", ["deliveries", id]) => Route::DeliveryGet(scope, hook, delivery(id)?),
+        ("POST", ["deliveries", id, "attempts"]) => {
+            Route::DeliveryAttempt(scope, hook, delivery(id)?)
+        }
         _ => return None,
     })
 }

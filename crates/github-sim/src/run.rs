@@ -7,10 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{JobId, RunId, ScopeId};
 use crate::job::{Conclusion, Job, JobState};
-use crate::moment;
 use crate::scope::{Assignment, ScopeKind, ScopeSpec};
 use crate::sim::Sim;
-use crate::timer::Timer;
 
 /// Jobs that one simulation holds at most: they are kept for its life, and this bounds its memory.
 const JOBS_MAX: usize = 1_000_000;
@@ -18,6 +16,8 @@ const JOBS_MAX: usize = 1_000_000;
 /// Where a run is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum RunStatus {
+    /// All that is left of it waits for an approval.
+    Waiting,
     Queued,
     InProgress,
     Completed,
@@ -26,6 +26,7 @@ pub(crate) enum RunStatus {
 impl RunStatus {
     pub fn text(self) -> &'static str {
         match self {
+            Self::Waiting => "waiting",
             Self::Queued => "queued",
             Self::InProgress => "in_progress",
             Self::Completed => "completed",
@@ -35,6 +36,7 @@ impl RunStatus {
 
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Counts {
+    waiting: usize,
     queued: usize,
     running: usize,
     failed: usize,
@@ -63,7 +65,8 @@ pub(crate) struct Run {
 impl Run {
     pub fn status(&self) -> RunStatus {
         match self.counts {
-            Counts { queued: 0, running: 0, .. } => RunStatus::Completed,
+            Counts { waiting: 0, queued: 0, running: 0, .. } => RunStatus::Completed,
+            Counts { queued: 0, running: 0, .. } => RunStatus::Waiting,
             Counts { running: 0, done: 0, .. } => RunStatus::Queued,
             _ => RunStatus::InProgress,
         }
@@ -120,8 +123,13 @@ pub struct Queued {
 }
 
 impl Sim {
-    /// Queues jobs.
-    pub(crate) fn queue_jobs(&mut self, at: Timestamp, spec: &QueueSpec) -> Result<Queued, String> {
+    /// Queues jobs; `held`: each waits for an approval first.
+    pub(crate) fn queue_jobs(
+        &mut self,
+        at: Timestamp,
+        spec: &QueueSpec,
+        held: bool,
+    ) -> Result<Queued, String> {
         if self.jobs.len().saturating_add(spec.count) > JOBS_MAX {
             return Err(format!("more than {JOBS_MAX} jobs in one simulation"));
         }
@@ -143,7 +151,14 @@ impl Sim {
                 }
             };
             let name = if spec.count == 1 { name.clone() } else { format!("{name} ({index})") };
-            queued.job_ids.push(self.new_job(at, run, name, spec.labels.clone(), steps.clone()));
+            queued.job_ids.push(self.new_job(
+                at,
+                run,
+                name,
+                spec.labels.clone(),
+                steps.clone(),
+                held,
+            ));
         }
         Ok(queued)
     }
@@ -204,6 +219,7 @@ impl Sim {
         name: String,
         labels: Vec<String>,
         steps: std::sync::Arc<[String]>,
+        held: bool,
     ) -> JobId {
         let id = JobId(self.ids.jobs.next());
         let uuid = self.ids.jobs.uuid();
@@ -211,7 +227,11 @@ impl Sim {
         let (repo, attempt, before) = (run.repo, run.attempt, run.status());
         run.attempts.entry(attempt).or_default().push(id);
         run.latest.push(id);
-        run.counts.queued += 1;
+        if held {
+            run.counts.waiting += 1;
+        } else {
+            run.counts.queued += 1;
+        }
         let after = run.status();
         self.index_run(run_id, repo, before, after);
         let bucket = self.bucket(repo, &labels);
@@ -225,7 +245,7 @@ impl Sim {
             labels,
             steps,
             bucket,
-            state: JobState::Waiting,
+            state: if held { JobState::Held } else { JobState::Waiting },
             round: 0,
             cancel_requested: false,
             queued_at: at,
@@ -239,8 +259,12 @@ impl Sim {
             log: String::new(),
         };
         self.jobs.insert(id, job);
-        self.timers.set(Timer::Queued(id), moment::after(at, self.options.queued_limit_ms));
-        self.wait_for_taker(at, id);
+        if held {
+            self.held += 1;
+            self.tell_hooks(at, id, "waiting");
+        } else {
+            self.begin_waiting(at, id);
+        }
         id
     }
 
@@ -267,10 +291,12 @@ impl Sim {
         let Some(run) = self.runs.get_mut(&run_id) else { return };
         let old = run.status();
         match before {
+            "waiting" => run.counts.waiting = run.counts.waiting.saturating_sub(1),
             "queued" => run.counts.queued = run.counts.queued.saturating_sub(1),
             _ => run.counts.running = run.counts.running.saturating_sub(1),
         }
         match now {
+            "waiting" => run.counts.waiting += 1,
             "queued" => run.counts.queued += 1,
             "in_progress" => run.counts.running += 1,
             _ => {
@@ -323,12 +349,15 @@ impl Sim {
         run.started_at = at;
         run.updated_at = at;
         run.counts = Counts { done: kept.len(), failed, cancelled, ..Counts::default() };
-        run.latest = kept;
-        Some(
-            again
-                .into_iter()
-                .map(|(name, labels, steps)| self.new_job(at, id, name, labels, steps))
-                .collect(),
-        )
+        run.latest.clone_from(&kept);
+        let made = again
+            .into_iter()
+            .map(|(name, labels, steps)| self.new_job(at, id, name, labels, steps, false))
+            .collect();
+        // GitHub tells once more of what was over already (ARC #4315).
+        for job in kept {
+            self.tell_hooks(at, job, "completed");
+        }
+        Some(made)
     }
 }

@@ -397,7 +397,8 @@ impl Sim {
 
     pub(crate) fn set_body<'a>(&'a self, call: &Call<'_>, set: &'a ScaleSet) -> SetBody<'a> {
         let group = self.groups.get(set.scope, set.group).map_or("", |group| group.name.as_str());
-        let base = format!("{}{SERVICE_BASE}/_apis/runtime/runnerscalesets/{}", call.base, set.id);
+        let base =
+            format!("{}{SERVICE_BASE}/_apis/runtime/runnerscalesets/{}", call.origin.base, set.id);
         SetBody {
             id: set.id,
             name: &set.name,

@@ -167,7 +167,7 @@ impl Sim {
             owner_name: set.session.as_ref().map_or("", |live| &live.owner),
             runner_scale_set: self.set_body(call, set),
             // The extra parameter must come back with every call: clients have to keep the query.
-            message_queue_url: format!("{}{QUEUE_PATH}?shard={}", call.base, shard(id)),
+            message_queue_url: format!("{}{QUEUE_PATH}?shard={}", call.origin.base, shard(id)),
             message_queue_access_token: token,
             statistics: self.statistics(set),
         }))

@@ -9,9 +9,11 @@ use jiff::Timestamp;
 use crate::answer::Answer;
 use crate::call::Call;
 use crate::credential::Credentials;
+use crate::delivery::Deliveries;
 use crate::faults::{Action, Faults, distort, instead};
 use crate::group::Groups;
 use crate::hold::{Awaited, Hold, Holds};
+use crate::hook::Hooks;
 use crate::ids::{CredentialId, Ids, JobId, RunId, ScopeId};
 use crate::job::{Conclusion, Job};
 use crate::journal::{Entry, Journal};
@@ -41,12 +43,16 @@ pub struct Sim {
     pub(crate) sets: ScaleSets,
     pub(crate) waiting: Waiting,
     pub(crate) jobs: BTreeMap<JobId, Job>,
+    /// Jobs that wait for an approval.
+    pub(crate) held: usize,
     /// Jobs that are over.
     pub(crate) ended: BTreeMap<Conclusion, usize>,
     pub(crate) runs: BTreeMap<RunId, Run>,
     pub(crate) runners: Runners,
     pub(crate) timers: Timers,
     pub(crate) holds: Holds,
+    pub(crate) hooks: Hooks,
+    pub(crate) deliveries: Deliveries,
     pub(crate) faults: Faults,
     pub(crate) journal: Journal,
 }
@@ -75,11 +81,14 @@ impl Sim {
             sets: ScaleSets::default(),
             waiting: Waiting::default(),
             jobs: BTreeMap::new(),
+            held: 0,
             ended: BTreeMap::new(),
             runs: BTreeMap::new(),
             runners: Runners::default(),
             timers: Timers::default(),
             holds: Holds::default(),
+            hooks: Hooks::default(),
+            deliveries: Deliveries::default(),
             faults: Faults::default(),
             journal: Journal::default(),
         }
@@ -326,7 +335,7 @@ impl Sim {
             self.options.admin_token_ttl_ms,
             "actions",
         );
-        let url = format!("{}{}/", call.base, crate::route::SERVICE_BASE);
+        let url = format!("{}{}/", call.origin.base, crate::route::SERVICE_BASE);
         let mut reply = crate::refusal::ok(&serde_json::json!({ "url": url, "token": token }));
         standing.write(&mut reply);
         Ok(reply)

@@ -18,10 +18,11 @@ impl Sim {
         json!({
             "jobs": {
                 "total": self.jobs.len(),
+                "held": self.held,
                 "waiting": waiting,
                 "assigned": assigned,
                 // Handed to a runner, accepted or not.
-                "running": self.jobs.len().saturating_sub(waiting + assigned + over),
+                "running": self.jobs.len().saturating_sub(self.held + waiting + assigned + over),
                 "success": ended(Conclusion::Success),
                 "failure": ended(Conclusion::Failure),
                 "cancelled": ended(Conclusion::Cancelled),
@@ -112,6 +113,7 @@ impl Sim {
 /// Where a job is, finer than its public status.
 fn phase(job: &Job) -> &'static str {
     match job.state {
+        JobState::Held => "held",
         JobState::Waiting => "waiting",
         JobState::Assigned { .. } => "assigned",
         JobState::Offered { .. } => "offered",

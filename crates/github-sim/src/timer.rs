@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use crate::ids::{HoldId, JobId, RunnerId, SetId};
+use crate::ids::{DeliveryId, HoldId, JobId, RunnerId, SetId};
 use crate::sim::Sim;
 
 /// What a deadline is for.
@@ -30,6 +30,8 @@ pub(crate) enum Timer {
     Idle(RunnerId),
     /// A held request.
     Hold(HoldId),
+    /// A webhook's delivery that is late.
+    Delivery(DeliveryId),
 }
 
 /// All deadlines, in order.
@@ -92,6 +94,7 @@ impl Sim {
             Timer::Offline(runner) => self.runner_silent(at, runner),
             Timer::Idle(runner) => self.runner_idle(at, runner),
             Timer::Hold(hold) => self.hold_due(hold),
+            Timer::Delivery(delivery) => self.delivery_due(delivery),
         }
     }
 }

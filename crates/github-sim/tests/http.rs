@@ -188,3 +188,65 @@ async fn the_program_tells_its_port() {
         .unwrap_err();
     assert!(error.to_string().contains(&listen.to_string()), "{error}");
 }
+
+/// Reads one request, answers it with `status`, and gives its text.
+async fn answer_one(listener: &TcpListener, status: &str) -> String {
+    let exchange = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = Vec::new();
+        loop {
+            let mut buffer = [0; 4_096];
+            let read = stream.read(&mut buffer).await.unwrap();
+            request.extend_from_slice(&buffer[..read]);
+            let text = String::from_utf8_lossy(&request).into_owned();
+            let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+            let length = head.to_lowercase().split("content-length: ").nth(1).map(str::to_owned);
+            let length = length.and_then(|rest| rest.lines().next()?.trim().parse().ok());
+            if body.len() >= length.unwrap_or(0) {
+                let answer =
+                    format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
+                stream.write_all(answer.as_bytes()).await.unwrap();
+                return text;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, exchange).await.expect("a delivery")
+}
+
+#[tokio::test]
+async fn deliveries_are_sent_and_their_answers_remembered() {
+    let server = server(Options::default()).await;
+    control(&server, "scopes", json!({ "path": "acme/app" })).await;
+    let made = control(&server, "credentials", json!({ "type": "pat" })).await;
+    let token = format!("Bearer {}", made["token"].as_str().unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/webhook", listener.local_addr().unwrap());
+    let config = json!({ "url": url, "content_type": "json", "secret": "s", "insecure_ssl": "0" });
+    let body = json!({ "name": "web", "events": ["workflow_job"], "config": config });
+    let hook = body_of(&exchange(&server, "POST", "/orgs/acme/hooks", &token, &body).await);
+    let ping = answer_one(&listener, "200 OK").await.to_lowercase();
+    assert!(
+        ping.starts_with("post /webhook http/1.1") && ping.contains("x-github-event: ping"),
+        "{ping}"
+    );
+    control(&server, "jobs", json!({ "scope": "acme/app", "labels": ["linux"] })).await;
+    let job = answer_one(&listener, "503 Service Unavailable").await;
+    assert!(
+        job.contains("\"action\":\"queued\"")
+            && job.to_lowercase().contains("x-hub-signature-256: sha256="),
+        "{job}"
+    );
+    let path = format!("/orgs/acme/hooks/{}/deliveries?status=failure", hook["id"]);
+    let listed = async {
+        loop {
+            let listed = body_of(&exchange(&server, "GET", &path, &token, &Value::Null).await);
+            if listed.as_array().is_some_and(|listed| !listed.is_empty()) {
+                break listed;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let listed = tokio::time::timeout(PATIENCE, listed).await.expect("it is listed");
+    assert_eq!(listed[0]["status_code"], 503);
+    server.stop().await;
+}

@@ -32,7 +32,16 @@ impl Description {
         let operation = self.0["paths"].get(path)?.get(method)?;
         let response = self.resolve(operation["responses"].get(status)?);
         let content = response.get("content")?.as_object()?;
-        let schema = content.iter().find(|(kind, _)| kind.contains("json"))?.1.get("schema")?;
+        Some(self.whole(content.iter().find(|(kind, _)| kind.contains("json"))?.1.get("schema")?))
+    }
+
+    /// A schema by its name.
+    fn component(&self, name: &str) -> Value {
+        self.whole(&self.0["components"]["schemas"][name])
+    }
+
+    /// A schema with all that it refers to, as JSON Schema.
+    fn whole(&self, schema: &Value) -> Value {
         let mut wanted = BTreeSet::new();
         let mut schema = convert(schema, &mut wanted);
         let mut found = Map::new();
@@ -41,7 +50,7 @@ impl Description {
             found.insert(name, converted);
         }
         schema["components"] = json!({ "schemas": found });
-        Some(schema)
+        schema
     }
 
     fn resolve<'a>(&'a self, value: &'a Value) -> &'a Value {
@@ -134,8 +143,27 @@ fn the_public_rest_answers_as_github_describes() {
         .unwrap()["id"]
         .to_string();
     let second = driver.control("jobs", json!({ "scope": "acme/app", "labels": ["nobody"] }));
+    let hook = |url: &str| json!({ "name": "web", "events": ["workflow_job"], "config": { "url": url, "content_type": "json", "insecure_ssl": "0" } });
+    let mut hooked = |path: &str| {
+        let id = driver.rest("POST", path, &hook("http://here.test/")).ok(201)["id"].to_string();
+        driver.queue(&["nobody"], 1);
+        for outgoing in driver.sim.take_deliveries(10) {
+            driver.sim.delivered(driver.now, outgoing.id, Some(200));
+        }
+        let listed = driver.rest("GET", &format!("{path}/{id}/deliveries"), &Value::Null).ok(200);
+        (id, listed[0]["id"].to_string())
+    };
+    let (repo_hook, repo_delivery) = hooked("/repos/acme/app/hooks");
+    let (org_hook, org_delivery) = hooked("/orgs/acme/hooks");
     let fill = |path: &str| {
+        let (hook, delivery) = if path.starts_with("/orgs") {
+            (&org_hook, &org_delivery)
+        } else {
+            (&repo_hook, &repo_delivery)
+        };
         path.replace("{org}", "acme")
+            .replace("{hook_id}", hook)
+            .replace("{delivery_id}", delivery)
             .replace("{enterprise}", "big")
             .replace("{owner}", "acme")
             .replace("{repo}", "app")
@@ -189,6 +217,38 @@ fn the_public_rest_answers_as_github_describes() {
         ),
         ("get", "/repos/{owner}/{repo}/actions/jobs/{job_id}", none.clone(), "200"),
         ("get", "/rate_limit", none.clone(), "200"),
+        ("get", "/meta", none.clone(), "200"),
+        ("get", "/orgs/{org}/repos", none.clone(), "200"),
+        ("get", "/orgs/{org}/hooks", none.clone(), "200"),
+        ("post", "/orgs/{org}/hooks", hook("http://there.test/"), "201"),
+        ("post", "/orgs/{org}/hooks", hook("nowhere"), "422"),
+        ("get", "/orgs/{org}/hooks/{hook_id}", none.clone(), "200"),
+        ("patch", "/orgs/{org}/hooks/{hook_id}", json!({ "active": true }), "200"),
+        ("get", "/orgs/{org}/hooks/{hook_id}/deliveries", none.clone(), "200"),
+        ("get", "/orgs/{org}/hooks/{hook_id}/deliveries/{delivery_id}", none.clone(), "200"),
+        (
+            "post",
+            "/orgs/{org}/hooks/{hook_id}/deliveries/{delivery_id}/attempts",
+            none.clone(),
+            "202",
+        ),
+        ("get", "/repos/{owner}/{repo}/hooks", none.clone(), "200"),
+        ("post", "/repos/{owner}/{repo}/hooks", hook("http://there.test/"), "201"),
+        ("get", "/repos/{owner}/{repo}/hooks/{hook_id}", none.clone(), "200"),
+        ("patch", "/repos/{owner}/{repo}/hooks/{hook_id}", json!({ "active": true }), "200"),
+        ("get", "/repos/{owner}/{repo}/hooks/{hook_id}/deliveries", none.clone(), "200"),
+        (
+            "get",
+            "/repos/{owner}/{repo}/hooks/{hook_id}/deliveries/{delivery_id}",
+            none.clone(),
+            "200",
+        ),
+        (
+            "post",
+            "/repos/{owner}/{repo}/hooks/{hook_id}/deliveries/{delivery_id}/attempts",
+            none.clone(),
+            "202",
+        ),
         ("get", "/app/installations/{installation_id}", none.clone(), "200"),
         ("get", "/orgs/{org}/installation", none.clone(), "200"),
         ("get", "/repos/{owner}/{repo}/installation", none.clone(), "200"),
@@ -236,6 +296,34 @@ fn the_public_rest_answers_as_github_describes() {
     let schema = description.answer("get", "/app/installations/{installation_id}", "200").unwrap();
     let validator = jsonschema::options().should_validate_formats(true).build(&schema).unwrap();
     assert!(all.as_array().unwrap().len() == 1 && validator.is_valid(&all[0]), "{all:#}");
+    // What hooks are sent is what GitHub describes.
+    driver.sim.take_deliveries(usize::MAX);
+    let jit = json!({ "name": "hooked", "runner_group_id": 1, "labels": ["hooked"] });
+    let jit = driver.rest("POST", "/orgs/acme/actions/runners/generate-jitconfig", &jit).ok(201);
+    let mut runner = driver::runner_of(jit["encoded_jit_config"].as_str().unwrap());
+    driver.connect(&mut runner);
+    let spec = json!({ "scope": "acme/app", "labels": ["hooked"] });
+    let held = driver.call("POST", "/control/jobs?held=1", "", &spec).ok(200);
+    driver.control(&format!("jobs/{}/approve", held["job_ids"][0]), Value::Null);
+    let taken = driver.take(&runner);
+    driver.complete(&runner, &taken, "succeeded");
+    let mut told = BTreeSet::new();
+    for outgoing in driver.sim.take_deliveries(usize::MAX) {
+        let payload: Value = serde_json::from_slice(outgoing.request.body()).unwrap();
+        let action = payload["action"].as_str().unwrap().replace('_', "-");
+        let schema = description.component(&format!("webhook-workflow-job-{action}"));
+        let validator = jsonschema::options().should_validate_formats(true).build(&schema).unwrap();
+        let wrong: Vec<String> = validator
+            .iter_errors(&payload)
+            .map(|error| format!("{}: {error}", error.instance_path()))
+            .collect();
+        assert!(wrong.is_empty(), "{action}:\n{}\n{payload:#}", wrong.join("\n"));
+        told.insert(action);
+    }
+    assert_eq!(
+        told.into_iter().collect::<Vec<_>>(),
+        ["completed", "in-progress", "queued", "waiting"]
+    );
     // The check itself can fail.
     let schema = description.answer("get", "/orgs/{org}/actions/runners", "200").unwrap();
     let validator = jsonschema::options().should_validate_formats(true).build(&schema).unwrap();

@@ -9,6 +9,7 @@ mod determinism;
 mod driver;
 mod errors;
 mod faults;
+mod hooks;
 mod invariants;
 mod jobs;
 mod limits;
