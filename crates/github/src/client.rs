@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
 };
 
 use dayfly_core::{
@@ -16,6 +16,7 @@ use crate::{
     address::Address,
     admin::AdminConnection,
     app::InstallationToken,
+    catch_up::Memory,
     credential::{Credential, InvalidCredential, Signer},
     queue::Queue,
     renewable::Renewable,
@@ -39,6 +40,10 @@ pub(crate) struct Shared {
     pub queues: Mutex<BTreeMap<ScaleSetId, Arc<Queue>>>,
     /// Who opens the sessions, as GitHub shows it.
     pub owner: String,
+    /// The public address of our webhook, where there is one.
+    pub webhook: OnceLock<String>,
+    /// Lists read before.
+    pub memory: Memory,
 }
 
 /// GitHub shows a session's owner to people; longer names help nobody.
@@ -68,9 +73,19 @@ impl GitHub {
             installation: Renewable::default(),
             admin: Renewable::default(),
             queues: Mutex::default(),
+            webhook: OnceLock::new(),
+            memory: Memory::default(),
             owner: owner.chars().filter(|char| !char.is_control()).take(OWNER_MAX).collect(),
         };
         Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Tells the client at which address GitHub's webhooks reach us, so that it can look after those that lead there.
+    #[must_use]
+    pub fn with_webhook(self, url: &str) -> Self {
+        // Said a second time, it changes nothing.
+        let _ = self.shared.webhook.set(url.to_owned());
+        self
     }
 
     /// The scope's address.

@@ -1,10 +1,13 @@
 //! The `Forge` port, by the parts of the client.
 
 use dayfly_core::{
-    model::{Message, MessageId, RegistrationId, RunnerGroupId, RunnerName, ScaleSetId, SessionId},
+    model::{
+        Message, MessageId, RegistrationId, RunnerGroupId, RunnerName, ScaleSetId, SessionId,
+        WorkflowJob,
+    },
     ports::{
-        BoxFuture, Finding, Forge, ForgeError, JobRecord, Minted, RateLimit, RunnerRecord,
-        ScaleSetRecord, Session,
+        BoxFuture, CaughtUp, Finding, Forge, ForgeError, JobRecord, Minted, RateLimit,
+        RunnerRecord, ScaleSetRecord, Session,
     },
 };
 
@@ -130,6 +133,22 @@ impl Forge for GitHub {
         job: Option<i64>,
     ) -> BoxFuture<'a, Result<Vec<JobRecord>, ForgeError>> {
         Box::pin(self.shared.find_jobs(repository, run, job))
+    }
+
+    fn catch_up<'a>(
+        &'a self,
+        repositories: &'a [String],
+        cursor: Option<i64>,
+    ) -> BoxFuture<'a, Result<CaughtUp, ForgeError>> {
+        Box::pin(self.shared.catch_up(repositories, cursor))
+    }
+
+    fn read_job<'a>(
+        &'a self,
+        repository: &'a str,
+        id: i64,
+    ) -> BoxFuture<'a, Result<Option<WorkflowJob>, ForgeError>> {
+        Box::pin(self.shared.read_job(repository, id))
     }
 
     fn rate_limit(&self) -> Option<RateLimit> {

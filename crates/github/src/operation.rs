@@ -51,6 +51,20 @@ pub(crate) enum Operation<'a> {
         repository: &'a str,
         run: i64,
     },
+    ReadJob {
+        repository: &'a str,
+        id: i64,
+    },
+    ListRepositories {
+        scope: &'a str,
+    },
+    ListRuns(&'a str),
+    /// The hooks of a place: "organization acme".
+    ListHooks(&'a str),
+    ChangeHook(&'a str),
+    ListDeliveries(&'a str),
+    Redeliver(i64),
+    ReadMeta,
 }
 
 impl fmt::Display for Operation<'_> {
@@ -86,6 +100,14 @@ impl fmt::Display for Operation<'_> {
             Self::FindRunner(runner) => write!(f, "look up runner {runner}"),
             Self::RemoveRunner(id) => write!(f, "remove registration {id}"),
             Self::FindJobs { repository, run } => write!(f, "read run {run} of {repository}"),
+            Self::ReadJob { repository, id } => write!(f, "read job {id} of {repository}"),
+            Self::ListRepositories { scope } => write!(f, "list the repositories of {scope}"),
+            Self::ListRuns(repository) => write!(f, "list the workflow runs of {repository}"),
+            Self::ListHooks(place) => write!(f, "list the webhooks of {place}"),
+            Self::ChangeHook(place) => write!(f, "change the webhook of {place}"),
+            Self::ListDeliveries(place) => write!(f, "list the webhook deliveries of {place}"),
+            Self::Redeliver(id) => write!(f, "have delivery {id} sent again"),
+            Self::ReadMeta => write!(f, "read the addresses that webhooks come from"),
             Self::ListRunners { scope } => write!(f, "list the runners of {scope}"),
         }
     }

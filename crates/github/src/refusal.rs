@@ -184,7 +184,27 @@ impl Judge<'_> {
     }
 
     fn permission(&self) -> Permission {
-        needed(self.address.kind())
+        let words = match self.operation {
+            Operation::FindJobs { .. } | Operation::ReadJob { .. } | Operation::ListRuns(_) => {
+                "the repository permission \"Actions: read\" (classic token: scope repo)"
+            }
+            Operation::ListRepositories { .. } => {
+                "the repository permission \"Metadata: read\" (classic token: scope repo)"
+            }
+            Operation::ListHooks(_)
+            | Operation::ChangeHook(_)
+            | Operation::ListDeliveries(_)
+            | Operation::Redeliver(_) => match self.address.kind() {
+                ScopeKind::Organization(_) => {
+                    "the organization permission \"Webhooks: read and write\" (classic token: scope admin:org_hook)"
+                }
+                _ => {
+                    "the repository permission \"Webhooks: read and write\" (classic token: scope admin:repo_hook)"
+                }
+            },
+            _ => return needed(self.address.kind()),
+        };
+        Permission(words.to_owned())
     }
 }
 

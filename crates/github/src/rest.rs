@@ -7,7 +7,7 @@ use dayfly_core::{
     planted::{Bug, planted},
     ports::{ForgeError, ForgeErrorKind, TransportError},
 };
-use http::{Method, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use jiff::SignedDuration;
 use url::Url;
 
@@ -52,20 +52,38 @@ impl Shared {
         method: Method,
         url: &Url,
     ) -> Result<(Authorization, Response<Bytes>), ForgeError> {
+        self.rest_ask(operation, method, url, Bytes::new(), None).await
+    }
+
+    /// [`Self::rest_answer`] with a body, or with the tag of an answer that is known: where it still holds, GitHub says so by 304,
+    /// which costs nothing of the hour (protocol.md, 5.5). What makes something new must not be asked by this: it is repeated
+    /// where the answer is lost.
+    pub async fn rest_ask(
+        self: &Arc<Self>,
+        operation: &Operation<'_>,
+        method: Method,
+        url: &Url,
+        body: Bytes,
+        known: Option<&HeaderValue>,
+    ) -> Result<(Authorization, Response<Bytes>), ForgeError> {
         let mut authorization = self.bearer(operation).await?;
         let mut url = url.clone();
         let mut followed = 0;
         let mut renewed = false;
         loop {
-            let call = self.rest_with(
+            let call = self.rest_send(
                 operation,
                 Bucket::Core,
                 &authorization,
                 method.clone(),
                 &url,
-                Bytes::new(),
+                body.clone(),
+                Manner::Safe,
+                known,
             );
-            let response = call.await?;
+            let response = call
+                .await?
+                .map_err(|cause| unanswered(operation, authorization.token(), &cause))?;
             if self.may_renew(&authorization, &response) && !renewed {
                 renewed = true;
                 authorization = self.bearer(operation).await?;
@@ -93,7 +111,8 @@ impl Shared {
         let send = async |authorization: &Authorization| {
             let (bucket, method) = (Bucket::Core, Method::POST);
             let body = body.clone();
-            self.rest_send(operation, bucket, authorization, method, url, body, Manner::Once).await
+            self.rest_send(operation, bucket, authorization, method, url, body, Manner::Once, None)
+                .await
         };
         let mut answer = send(&authorization).await?;
         if answer.as_ref().is_ok_and(|response| self.may_renew(&authorization, response)) {
@@ -146,7 +165,7 @@ impl Shared {
         url: &Url,
         body: Bytes,
     ) -> Result<Response<Bytes>, ForgeError> {
-        self.rest_send(operation, bucket, authorization, method, url, body, Manner::Safe)
+        self.rest_send(operation, bucket, authorization, method, url, body, Manner::Safe, None)
             .await?
             .map_err(|cause| unanswered(operation, authorization.token(), &cause))
     }
@@ -161,6 +180,7 @@ impl Shared {
         url: &Url,
         body: Bytes,
         manner: Manner,
+        known: Option<&HeaderValue>,
     ) -> Result<Result<Response<Bytes>, TransportError>, ForgeError> {
         if let Some(until) = self.wire.limits().refused_until(bucket, self.wire.now()) {
             let detail = format!(
@@ -173,7 +193,7 @@ impl Shared {
         } else {
             "application/vnd.github+json"
         };
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(url.as_str())
             .header(header::ACCEPT, "application/vnd.github+json")
@@ -185,6 +205,9 @@ impl Shared {
             .map_err(|cause| {
                 error(operation, ForgeErrorKind::Refused, &format!("no valid request: {cause}"))
             })?;
+        if let Some(known) = known {
+            request.headers_mut().insert(header::IF_NONE_MATCH, known.clone());
+        }
         let answer = self.wire.send_counted(request, bucket, manner).await;
         if let Ok(response) = &answer {
             self.wire.note(bucket, response.headers());

@@ -159,14 +159,14 @@ impl Gathered {
 
 /// Where the `Link` header leads.
 #[derive(Debug, PartialEq, Eq)]
-struct Links {
-    next: Option<Url>,
+pub(crate) struct Links {
+    pub next: Option<Url>,
     last: Option<Url>,
 }
 
 impl Links {
     /// `None` where a link leads to another host, which must not see the token.
-    fn of(from: &Url, response: &Response<Bytes>) -> Option<Self> {
+    pub fn of(from: &Url, response: &Response<Bytes>) -> Option<Self> {
         let find = |rel: &str| match link(response, rel) {
             Some(target) => {
                 from.join(target).ok().filter(|to| to.origin() == from.origin()).map(Some)

@@ -30,7 +30,9 @@ pub enum SignatureError {
     #[error("its X-Hub-Signature-256 is not `sha256=` and 64 hexadecimal digits")]
     Form,
     /// Made with none of our secrets, or for another body.
-    #[error("its signature fits none of the secrets: the webhook's secret and `server.webhook_secret` must be equal")]
+    #[error(
+        "its signature fits none of the secrets: the webhook's secret and `server.webhook_secret` must be equal"
+    )]
     Wrong,
 }
 

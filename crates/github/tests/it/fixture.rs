@@ -107,6 +107,18 @@ impl Fixture {
         serde_json::from_slice(response.body()).unwrap()
     }
 
+    /// Makes something by the REST, as a user would.
+    pub async fn make(&self, path: &str, body: &Value) {
+        let created = self.control("credentials", &json!({ "type": "pat" })).await;
+        let request = Request::post(format!("{}/api/v3/{path}", self.server.url()))
+            .header("user-agent", "a user")
+            .header("authorization", format!("Bearer {}", created["token"].as_str().unwrap()))
+            .body(Bytes::from(body.to_string()))
+            .unwrap();
+        let response = self.transport.send(request).await.unwrap();
+        assert!(response.status().is_success(), "{path}: {response:?}");
+    }
+
     /// How often a route was called.
     pub async fn calls(&self, route: &str) -> usize {
         let journal = self.look("journal").await;

@@ -12,3 +12,4 @@ mod runners;
 mod scripted;
 mod sign_in;
 mod transport;
+mod webhooks;

@@ -1,0 +1,215 @@
+//! What a scope's repositories have to do, by REST: where a webhook was lost, this is how its job is heard of.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use dayfly_core::{
+    model::{ScopeKind, WorkflowJob, later},
+    ports::{CaughtUp, ForgeError, ForgeErrorKind},
+};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use http::{Method, StatusCode};
+use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
+use url::Url;
+
+use crate::{
+    client::Shared,
+    conditional::Remembered,
+    deliveries::DeliveryWire,
+    hooks::HookWire,
+    limits::Bucket,
+    operation::Operation,
+    refusal::{Surface, error, unreadable},
+    workflow_job::{JobWire, by_word},
+};
+
+/// Repositories that were active this long ago are looked at where the configuration names none.
+const ACTIVE: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// Lists read at once: a tenth of what GitHub allows.
+const AT_ONCE: usize = 10;
+
+/// The most that GitHub gives on a page.
+const PER_PAGE: &str = "100";
+
+/// The states of runs that have jobs to do or under way. A run moves from the first to the second: read in this order, none is missed.
+const STATES: [&str; 2] = ["queued", "in_progress"];
+
+/// Lists read before.
+#[derive(Default)]
+pub(crate) struct Memory {
+    repositories: Remembered<Repository>,
+    runs: Remembered<i64>,
+    jobs: Remembered<WorkflowJob>,
+    pub hooks: Remembered<HookWire>,
+    pub deliveries: Remembered<DeliveryWire>,
+}
+
+#[derive(Deserialize)]
+struct Repository {
+    full_name: String,
+    #[serde(default)]
+    pushed_at: Option<Timestamp>,
+    #[serde(default)]
+    archived: bool,
+    #[serde(default)]
+    disabled: bool,
+}
+
+#[derive(Deserialize)]
+struct Runs {
+    workflow_runs: Vec<Run>,
+}
+
+#[derive(Deserialize)]
+struct Run {
+    id: i64,
+}
+
+#[derive(Deserialize)]
+struct Jobs {
+    jobs: Vec<JobWire>,
+}
+
+impl Shared {
+    pub async fn catch_up(
+        self: &Arc<Self>,
+        repositories: &[String],
+        cursor: Option<i64>,
+    ) -> Result<CaughtUp, ForgeError> {
+        let named = !repositories.is_empty();
+        let repositories =
+            if named { repositories.to_vec() } else { self.active_repositories().await? };
+        let jobs = self.jobs_to_do(&repositories).await?;
+        // Last, so that nothing is asked for again because of what failed before.
+        let (cursor, redelivered) = self.look_through_deliveries(&repositories, cursor).await?;
+        Ok(CaughtUp { jobs, cursor, redelivered })
+    }
+
+    pub async fn read_job(
+        self: &Arc<Self>,
+        repository: &str,
+        id: i64,
+    ) -> Result<Option<WorkflowJob>, ForgeError> {
+        let operation = Operation::ReadJob { repository, id };
+        let url = self.actions_url(repository, &["jobs", &id.to_string()]);
+        let (authorization, response) = self.rest_answer(&operation, Method::GET, &url).await?;
+        if response.status() == StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        if !response.status().is_success() {
+            let (surface, bucket) = (Surface::Rest, Bucket::Core);
+            return Err(self.rest_refusal(&operation, surface, bucket, &authorization, &response));
+        }
+        let odd = |what| unreadable(&operation, Surface::Rest, what);
+        let wire: JobWire =
+            serde_json::from_slice(response.body()).map_err(|_| odd("it holds no job"))?;
+        let job = job(wire, repository).ok_or_else(|| odd("its status is not known"))?;
+        Ok(Some(job))
+    }
+
+    /// The repositories whose jobs may be for us.
+    async fn active_repositories(self: &Arc<Self>) -> Result<Vec<String>, ForgeError> {
+        let operation = Operation::ListRepositories { scope: &self.scope };
+        match self.address.kind() {
+            ScopeKind::Repository { owner, name } => return Ok(vec![format!("{owner}/{name}")]),
+            ScopeKind::Enterprise(_) => {
+                let detail = "an enterprise's repositories can't be listed: name them by `repositories` of the scope";
+                return Err(error(&operation, ForgeErrorKind::Refused, detail));
+            }
+            ScopeKind::Organization(_) => {}
+        }
+        let mut url = self.address.scope_url(&["repos"]);
+        url.query_pairs_mut()
+            .append_pair("sort", "pushed")
+            .append_pair("direction", "desc")
+            .append_pair("per_page", PER_PAGE);
+        let since = later(self.wire.github_now(), -ACTIVE);
+        let is_old = |repository: &Repository| repository.pushed_at.is_none_or(|at| at < since);
+        let read = |body: &[u8]| serde_json::from_slice::<Vec<Repository>>(body).ok();
+        let enough = |page: &[Repository]| page.last().is_none_or(is_old);
+        let remembered = &self.memory.repositories;
+        let pages = self.pages_of(&operation, remembered, url, read, enough).await?;
+        let all = pages.iter().flat_map(|page| &page.items);
+        let active = all.filter(|repository| {
+            !(is_old(repository) || repository.archived || repository.disabled)
+        });
+        Ok(active.map(|repository| repository.full_name.clone()).collect())
+    }
+
+    /// Every job of the repositories' queued and running runs. A repository that can't be read keeps nobody from the others, unless
+    /// none can be.
+    async fn jobs_to_do(
+        self: &Arc<Self>,
+        repositories: &[String],
+    ) -> Result<Vec<WorkflowJob>, ForgeError> {
+        let runs = stream::iter(repositories.to_vec()).map(|repository| async move {
+            let runs = self.runs_to_do(&repository).await;
+            (repository, runs)
+        });
+        let runs: Vec<_> = runs.buffered(AT_ONCE).collect().await;
+        let (mut wanted, mut refused) = (Vec::new(), None);
+        for (repository, runs) in runs {
+            match runs {
+                Ok(runs) => wanted.extend(runs.into_iter().map(|run| (repository.clone(), run))),
+                Err(refusal) if matches!(refusal.kind, ForgeErrorKind::NotAllowed(_)) => {
+                    refused = Some((refused.map_or(0, |(count, _)| count) + 1, refusal));
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+        if let Some((count, refusal)) = refused
+            && count == repositories.len()
+        {
+            return Err(refusal);
+        }
+        let jobs = stream::iter(wanted)
+            .map(|(repository, run)| async move { self.jobs_of_run(&repository, run).await });
+        let jobs: Vec<Vec<WorkflowJob>> = jobs.buffered(AT_ONCE).try_collect().await?;
+        Ok(jobs.into_iter().flatten().collect())
+    }
+
+    async fn runs_to_do(self: &Arc<Self>, repository: &str) -> Result<BTreeSet<i64>, ForgeError> {
+        let operation = Operation::ListRuns(repository);
+        let mut runs = BTreeSet::new();
+        for state in STATES {
+            let mut url = self.actions_url(repository, &["runs"]);
+            url.query_pairs_mut().append_pair("status", state).append_pair("per_page", PER_PAGE);
+            let read = |body: &[u8]| {
+                let runs = serde_json::from_slice::<Runs>(body).ok()?.workflow_runs;
+                Some(runs.into_iter().map(|run| run.id).collect())
+            };
+            let pages = self.pages_of(&operation, &self.memory.runs, url, read, |_| false).await?;
+            runs.extend(pages.iter().flat_map(|page| page.items.iter().copied()));
+        }
+        Ok(runs)
+    }
+
+    async fn jobs_of_run(
+        self: &Arc<Self>,
+        repository: &str,
+        run: i64,
+    ) -> Result<Vec<WorkflowJob>, ForgeError> {
+        let operation = Operation::FindJobs { repository, run };
+        let mut url = self.actions_url(repository, &["runs", &run.to_string(), "jobs"]);
+        url.query_pairs_mut().append_pair("filter", "latest").append_pair("per_page", PER_PAGE);
+        let read = |body: &[u8]| {
+            let jobs = serde_json::from_slice::<Jobs>(body).ok()?.jobs;
+            Some(jobs.into_iter().filter_map(|wire| job(wire, repository)).collect())
+        };
+        let pages = self.pages_of(&operation, &self.memory.jobs, url, read, |_| false).await?;
+        Ok(pages.iter().flat_map(|page| page.items.iter().cloned()).collect())
+    }
+
+    fn actions_url(&self, repository: &str, below: &[&str]) -> Url {
+        let (owner, name) = repository.split_once('/').unwrap_or((repository, ""));
+        let of_repository = ["repos", owner, name, "actions"].into_iter();
+        self.address.rest_url(of_repository.chain(below.iter().copied()))
+    }
+}
+
+/// `None` where GitHub has a new word for how far it is.
+fn job(wire: JobWire, repository: &str) -> Option<WorkflowJob> {
+    let status = by_word(wire.status.as_deref()?)?;
+    Some(wire.into_job(repository, status))
+}

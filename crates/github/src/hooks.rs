@@ -1,0 +1,311 @@
+//! Our webhooks at GitHub (protocol.md, 5.4): found by their address, made, mended and removed.
+
+use std::{fmt, sync::Arc};
+
+use bytes::Bytes;
+use dayfly_core::{
+    model::ScopeKind,
+    ports::{Finding, ForgeError, ForgeErrorKind},
+};
+use http::{Method, StatusCode};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::{
+    client::{GitHub, Shared},
+    limits::Bucket,
+    operation::Operation,
+    refusal::{Surface, error, unanswered, unreadable},
+    scale_sets::json,
+    scrub::clean,
+};
+
+/// The event that tells of jobs.
+const EVENT: &str = "workflow_job";
+
+/// The exit code of a hook that is missing or wrong (docs/cli.md).
+const EXIT_CODE: u8 = 4;
+
+/// Characters of an address or a status that are shown.
+const SHOWN_MAX: usize = 200;
+
+/// A hook as GitHub lists it.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct HookWire {
+    pub id: i64,
+    #[serde(default)]
+    active: bool,
+    #[serde(default)]
+    events: Vec<String>,
+    #[serde(default)]
+    config: ConfigWire,
+    #[serde(default)]
+    last_response: LastResponse,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+struct ConfigWire {
+    #[serde(default)]
+    url: Option<String>,
+    #[serde(default)]
+    content_type: Option<String>,
+    /// Hidden by GitHub; only whether there is one.
+    #[serde(default)]
+    secret: Option<serde::de::IgnoredAny>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+struct LastResponse {
+    #[serde(default)]
+    code: Option<u16>,
+    #[serde(default)]
+    message: Option<String>,
+}
+
+#[derive(Serialize)]
+struct HookBody<'a> {
+    name: &'static str,
+    active: bool,
+    events: [&'static str; 1],
+    config: ConfigBody<'a>,
+}
+
+#[derive(Serialize)]
+struct ConfigBody<'a> {
+    url: &'a str,
+    content_type: &'static str,
+    insecure_ssl: &'static str,
+    secret: &'a str,
+}
+
+/// Where hooks are: an organisation, or a repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HookPlace {
+    words: String,
+    url: Url,
+}
+
+impl fmt::Display for HookPlace {
+    /// "organization acme".
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.words)
+    }
+}
+
+impl HookPlace {
+    /// The address of one of its hooks, or of what is below it.
+    pub(crate) fn of_hook(&self, id: i64, below: &[&str]) -> Url {
+        let id = id.to_string();
+        crate::address::below(&self.url, [id.as_str()].into_iter().chain(below.iter().copied()))
+    }
+
+    /// In words.
+    pub(crate) fn words(&self) -> &str {
+        &self.words
+    }
+}
+
+/// What became of a hook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HookChange {
+    /// There was none: it was made.
+    Made,
+    /// There was one: its secret, its event and its form were set.
+    Set,
+    /// It was removed.
+    Removed,
+    /// There was none, and none is wanted.
+    Absent,
+}
+
+impl GitHub {
+    /// Where our hooks belong: at the organisation or the repository of the scope; for an enterprise, which can have none by REST,
+    /// at each of the repositories.
+    #[must_use]
+    pub fn hook_places(&self, repositories: &[String]) -> Vec<HookPlace> {
+        self.shared.hook_places(repositories)
+    }
+
+    /// Makes the hook of a place that leads to `url`, or sets the one that is there.
+    ///
+    /// # Errors
+    /// What GitHub said.
+    pub async fn install_hook(
+        &self,
+        place: &HookPlace,
+        url: &str,
+        secret: &SecretString,
+    ) -> Result<HookChange, ForgeError> {
+        let shared = &self.shared;
+        let operation = Operation::ChangeHook(&place.words);
+        let body = HookBody {
+            name: "web",
+            active: true,
+            events: [EVENT],
+            config: ConfigBody {
+                url,
+                content_type: "json",
+                insecure_ssl: "0",
+                secret: secret.expose_secret(),
+            },
+        };
+        let body = json(&operation, &body)?;
+        if let Some(hook) = shared.find_hook(place, url).await? {
+            let address = place.of_hook(hook.id, &[]);
+            shared.change_hook(&operation, Method::PATCH, &address, body).await?;
+            return Ok(HookChange::Set);
+        }
+        // A second attempt would be refused as a double: what was lost is found by the next install.
+        let (authorization, answer) = shared.rest_once(&operation, &place.url, body).await?;
+        let response =
+            answer.map_err(|cause| unanswered(&operation, authorization.token(), &cause))?;
+        if response.status().is_success() {
+            return Ok(HookChange::Made);
+        }
+        let (surface, bucket) = (Surface::Rest, Bucket::Core);
+        Err(shared.rest_refusal(&operation, surface, bucket, &authorization, &response))
+    }
+
+    /// Removes the hook of a place that leads to `url`; absent is success.
+    ///
+    /// # Errors
+    /// What GitHub said.
+    pub async fn remove_hook(
+        &self,
+        place: &HookPlace,
+        url: &str,
+    ) -> Result<HookChange, ForgeError> {
+        let operation = Operation::ChangeHook(&place.words);
+        let Some(hook) = self.shared.find_hook(place, url).await? else {
+            return Ok(HookChange::Absent);
+        };
+        let address = place.of_hook(hook.id, &[]);
+        self.shared.change_hook(&operation, Method::DELETE, &address, Bytes::new()).await?;
+        Ok(HookChange::Removed)
+    }
+
+    /// Looks at the hook of a place that leads to `url`.
+    pub async fn check_hook(&self, place: &HookPlace, url: &str) -> Finding {
+        let result = match self.shared.find_hook(place, url).await {
+            Ok(Some(hook)) => hook.verdict(),
+            Ok(None) => Err(format!(
+                "no webhook of {place} leads to {}: `dayfly webhook install` makes it",
+                clean(url, SHOWN_MAX)
+            )),
+            Err(refusal) => Err(refusal.to_string()),
+        };
+        Finding { what: format!("webhook of {place}"), result, exit_code: EXIT_CODE }
+    }
+
+    /// The addresses that GitHub's webhooks come from, as networks (`192.0.2.0/24`).
+    ///
+    /// # Errors
+    /// What GitHub said.
+    pub async fn hook_addresses(&self) -> Result<Vec<String>, ForgeError> {
+        #[derive(Deserialize)]
+        struct Meta {
+            #[serde(default)]
+            hooks: Vec<String>,
+        }
+        let operation = Operation::ReadMeta;
+        let url = self.shared.address.rest_url(["meta"]);
+        let response = self.shared.rest(&operation, Method::GET, &url).await?;
+        let meta: Option<Meta> = serde_json::from_slice(response.body()).ok();
+        let hooks = meta.map(|meta| meta.hooks).filter(|hooks| !hooks.is_empty());
+        hooks.ok_or_else(|| {
+            let detail = "GitHub tells no addresses of webhooks; name the networks by `allow`";
+            error(&operation, ForgeErrorKind::Refused, detail)
+        })
+    }
+}
+
+impl HookWire {
+    fn leads_to(&self, url: &str) -> bool {
+        let same = |known: &str| known.trim_end_matches('/') == url.trim_end_matches('/');
+        self.config.url.as_deref().is_some_and(same)
+    }
+
+    /// Whether it tells us of jobs.
+    fn verdict(&self) -> Result<String, String> {
+        let mend = "`dayfly webhook install` mends it";
+        if !self.active {
+            return Err(format!("it is switched off: {mend}"));
+        }
+        if !self.events.iter().any(|event| event == EVENT || event == "*") {
+            return Err(format!("it does not send the event `{EVENT}`: {mend}"));
+        }
+        if self.config.secret.is_none() {
+            return Err(format!("it has no secret, so that its deliveries are refused: {mend}"));
+        }
+        let form = self.config.content_type.as_deref().unwrap_or("form");
+        match (self.last_response.code, &self.last_response.message) {
+            (Some(code), _) if (200..300).contains(&code) => {
+                Ok(format!("it sends {form}, and its newest delivery was answered well"))
+            }
+            (Some(0) | None, _) => Ok(format!("it sends {form}")),
+            (Some(code), message) => Err(format!(
+                "its newest delivery was answered {code} ({}): look at the daemon's log, and whether GitHub can reach it",
+                clean(message.as_deref().unwrap_or("no words"), SHOWN_MAX)
+            )),
+        }
+    }
+}
+
+impl Shared {
+    pub fn hook_places(&self, repositories: &[String]) -> Vec<HookPlace> {
+        match self.address.kind() {
+            ScopeKind::Enterprise(_) => repositories
+                .iter()
+                .map(|repository| {
+                    let (owner, name) = repository.split_once('/').unwrap_or((repository, ""));
+                    HookPlace {
+                        words: format!("repository {repository}"),
+                        url: self.address.rest_url(["repos", owner, name, "hooks"]),
+                    }
+                })
+                .collect(),
+            _ => vec![HookPlace {
+                words: self.scope.clone(),
+                url: self.address.scope_url(&["hooks"]),
+            }],
+        }
+    }
+
+    /// The hook of a place that leads to `url`.
+    pub async fn find_hook(
+        self: &Arc<Self>,
+        place: &HookPlace,
+        url: &str,
+    ) -> Result<Option<HookWire>, ForgeError> {
+        let operation = Operation::ListHooks(&place.words);
+        let mut list = place.url.clone();
+        list.query_pairs_mut().append_pair("per_page", "100");
+        let read = |body: &[u8]| serde_json::from_slice::<Vec<HookWire>>(body).ok();
+        let pages = self.pages_of(&operation, &self.memory.hooks, list, read, |_| false).await?;
+        let mut hooks = pages.iter().flat_map(|page| &page.items);
+        Ok(hooks.find(|hook| hook.leads_to(url)).cloned())
+    }
+
+    async fn change_hook(
+        self: &Arc<Self>,
+        operation: &Operation<'_>,
+        method: Method,
+        address: &Url,
+        body: Bytes,
+    ) -> Result<(), ForgeError> {
+        let asked = self.rest_ask(operation, method, address, body, None).await?;
+        let (authorization, response) = asked;
+        match response.status() {
+            status if status.is_success() => Ok(()),
+            // Somebody was faster.
+            StatusCode::NOT_FOUND => {
+                Err(unreadable(operation, Surface::Rest, "the webhook went away meanwhile"))
+            }
+            _ => {
+                let (surface, bucket) = (Surface::Rest, Bucket::Core);
+                Err(self.rest_refusal(operation, surface, bucket, &authorization, &response))
+            }
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! Catching up by REST, and webhooks made, looked at, looked through and removed.
+
+use std::collections::BTreeMap;
+
+use dayfly_core::{
+    model::WorkflowJobStatus,
+    ports::{Forge, ForgeErrorKind},
+};
+use dayfly_github::{GitHub, HookChange};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+    task::JoinHandle,
+};
+
+use crate::fixture::Fixture;
+
+/// Queues jobs of a repository and gives their ids.
+async fn queue(fixture: &Fixture, repository: &str, path: &str, count: usize) -> Vec<i64> {
+    let spec = json!({ "scope": repository, "labels": ["linux"], "count": count });
+    let queued = fixture.control(path, &spec).await;
+    queued["job_ids"].as_array().unwrap().iter().map(|id| id.as_i64().unwrap()).collect()
+}
+
+fn remaining(github: &GitHub) -> u32 {
+    github.rate_limit().unwrap().remaining
+}
+
+#[tokio::test]
+async fn what_is_to_do_is_read_and_costs_nothing_the_second_time() {
+    let (fixture, github) = Fixture::with_token("acme").await;
+    let jobs = queue(&fixture, "acme/app", "jobs", 3).await;
+    let held = queue(&fixture, "acme/site", "jobs?held=1", 1).await[0];
+    let waiting_beside = queue(&fixture, "acme/site", "jobs", 1).await[0];
+    let over = queue(&fixture, "acme/app", "jobs", 1).await[0];
+    let end = json!({ "conclusion": "success" });
+    fixture.control(&format!("jobs/{over}/complete"), &end).await;
+    fixture.control(&format!("jobs/{}/complete", jobs[0]), &end).await;
+    fixture.control("scopes", &json!({ "path": "acme/quiet" })).await;
+
+    let caught = github.catch_up(&[], None).await.unwrap();
+    let found: BTreeMap<i64, (WorkflowJobStatus, &str)> =
+        caught.jobs.iter().map(|job| (job.id.id, (job.status, job.repository.as_str()))).collect();
+    let expected = BTreeMap::from([
+        (jobs[0], (WorkflowJobStatus::Completed, "acme/app")),
+        (jobs[1], (WorkflowJobStatus::Queued, "acme/app")),
+        (jobs[2], (WorkflowJobStatus::Queued, "acme/app")),
+        (waiting_beside, (WorkflowJobStatus::Queued, "acme/site")),
+    ]);
+    assert_eq!(
+        found, expected,
+        "a run that waits for an approval has nothing to do, nor has one that is over"
+    );
+    assert_eq!((caught.cursor, caught.redelivered), (None, 0));
+    assert_eq!(caught.jobs[0].labels, ["linux"]);
+
+    // Nothing happened: the same is known again, and the hour is as long as before. Of quiet repositories nothing is asked.
+    let before = (remaining(&github), fixture.calls("runs.list").await);
+    assert_eq!(github.catch_up(&[], None).await.unwrap(), caught);
+    assert_eq!(remaining(&github), before.0);
+    assert_eq!(
+        fixture.calls("runs.list").await - before.1,
+        4,
+        "two lists each of two repositories"
+    );
+
+    // What changed is heard of.
+    fixture.control(&format!("jobs/{held}/approve"), &Value::Null).await;
+    let caught = github.catch_up(&["acme/site".to_owned()], None).await.unwrap();
+    let found: Vec<i64> = caught.jobs.iter().map(|job| job.id.id).collect();
+    assert_eq!(found, [held, waiting_beside]);
+}
+
+#[tokio::test]
+async fn lists_of_several_pages_are_read_whole() {
+    let (fixture, github) = Fixture::with_token("acme/app").await;
+    let spec = json!({ "scope": "acme/app", "labels": ["x"], "count": 120, "run_each": true });
+    fixture.control("jobs", &spec).await;
+    let spec = json!({ "scope": "acme/app", "labels": ["x"], "count": 130 });
+    fixture.control("jobs", &spec).await;
+    assert_eq!(github.catch_up(&[], None).await.unwrap().jobs.len(), 250);
+}
+
+#[tokio::test]
+async fn one_repository_that_can_not_be_read_keeps_nobody_from_the_others() {
+    let (fixture, github) = Fixture::with_token("acme").await;
+    queue(&fixture, "acme/app", "jobs", 1).await;
+    let named = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let both = named(&["acme/gone", "acme/app"]);
+    assert_eq!(github.catch_up(&both, None).await.unwrap().jobs.len(), 1);
+    let refused = github.catch_up(&named(&["acme/gone"]), None).await.unwrap_err();
+    assert!(matches!(refused.kind, ForgeErrorKind::NotAllowed(_)), "{refused}");
+    assert!(refused.to_string().contains("Actions: read"), "{refused}");
+    // An outage is no refusal: what was not read must not pass for what is not there.
+    fixture.fault("runs.list", 1, json!({ "do": "status", "status": 501 })).await;
+    assert_eq!(github.catch_up(&both, None).await.unwrap_err().kind, ForgeErrorKind::Transient);
+
+    let enterprise = Fixture::with_token("enterprises/big").await;
+    let refused = enterprise.1.catch_up(&[], None).await.unwrap_err();
+    assert!(refused.detail.contains("`repositories`"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_job_is_read_by_its_id() {
+    let (fixture, github) = Fixture::with_token("acme").await;
+    let id = queue(&fixture, "acme/app", "jobs", 1).await[0];
+    let job = github.read_job("acme/app", id).await.unwrap().unwrap();
+    assert_eq!((job.id.id, job.id.attempt, job.status), (id, 1, WorkflowJobStatus::Queued));
+    assert_eq!(github.read_job("acme/app", id + 1_000).await.unwrap(), None);
+    assert_eq!(github.read_job("acme/gone", id).await.unwrap(), None);
+}
+
+/// Answers every request with 200, on an address of its own.
+async fn listener() -> (String, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/webhook", listener.local_addr().unwrap());
+    let serve = async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = vec![0; 64 * 1024];
+            let _ = stream.read(&mut request).await;
+            let answer = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+            let _ = stream.write_all(answer.as_bytes()).await;
+            // What is not read yet would reset the connection.
+            let _ = stream.shutdown().await;
+            while stream.read(&mut request).await.is_ok_and(|read| read > 0) {}
+        }
+    };
+    #[expect(clippy::disallowed_methods, reason = "it ends with the test, which aborts it")]
+    let task = tokio::spawn(serve);
+    (url, task)
+}
+
+#[tokio::test]
+async fn deliveries_that_failed_are_sent_again_once() {
+    let (fixture, github) = Fixture::with_token("acme").await;
+    let (url, task) = listener().await;
+    let github = github.with_webhook(&url);
+    let place = &github.hook_places(&[])[0];
+    github.install_hook(place, &url, &"a secret".to_owned().into()).await.unwrap();
+    // Three fail, one is lost altogether, one is well.
+    fixture.fault("hooks.deliver", 3, json!({ "do": "reset_before" })).await;
+    queue(&fixture, "acme/app", "jobs", 3).await;
+    fixture.fault("hooks.deliver", 1, json!({ "do": "lose" })).await;
+    queue(&fixture, "acme/app", "jobs", 2).await;
+
+    let caught = github.catch_up(&[], None).await.unwrap();
+    assert_eq!((caught.jobs.len(), caught.redelivered), (5, 3));
+    // Once they were answered well, there is nothing more to do.
+    let good = async || {
+        let caught = github.catch_up(&[], caught.cursor).await.unwrap();
+        caught.redelivered == 0
+    };
+    let until = async {
+        while !good().await {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(30), until).await.expect("made good");
+    task.abort();
+}
+
+#[tokio::test]
+async fn a_webhook_is_made_mended_checked_and_removed() {
+    let url = "http://127.0.0.1:9/webhook";
+    let secret = "a secret".to_owned().into();
+    for (scope, named) in
+        [("acme", None), ("acme/app", None), ("enterprises/big", Some("acme/app"))]
+    {
+        let (fixture, github) = Fixture::with_token(scope).await;
+        fixture.control("scopes", &json!({ "path": "acme/app" })).await;
+        let repositories: Vec<String> = named.into_iter().map(str::to_owned).collect();
+        let places = github.hook_places(&repositories);
+        let [place] = places.as_slice() else { panic!("{places:?}") };
+        let verdict = async || github.check_hook(place, url).await.result;
+        assert!(verdict().await.unwrap_err().contains("`dayfly webhook install`"));
+        assert_eq!(github.remove_hook(place, url).await.unwrap(), HookChange::Absent);
+        assert_eq!(github.install_hook(place, url, &secret).await.unwrap(), HookChange::Made);
+        assert_eq!(github.install_hook(place, url, &secret).await.unwrap(), HookChange::Set);
+        assert_eq!(github.remove_hook(place, url).await.unwrap(), HookChange::Removed);
+        assert_eq!(github.remove_hook(place, url).await.unwrap(), HookChange::Absent);
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_webhook_is_told() {
+    let (url, task) = listener().await;
+    let check = async |hook: Value, says: Result<&str, &str>| {
+        let (fixture, github) = Fixture::with_token("acme/app").await;
+        fixture.make("repos/acme/app/hooks", &hook).await;
+        let verdict = github.check_hook(&github.hook_places(&[])[0], &url).await.result;
+        match (says, &verdict) {
+            (Ok(words), Ok(said)) | (Err(words), Err(said)) => {
+                assert!(said.contains(words), "{said}")
+            }
+            _ => panic!("{says:?}: {verdict:?}"),
+        }
+    };
+    let hook = |active: bool, event: &str, secret: Option<&str>| {
+        let mut hook = json!({ "active": active, "events": [event], "config": { "url": url, "content_type": "json" } });
+        if let Some(secret) = secret {
+            hook["config"]["secret"] = secret.into();
+        }
+        hook
+    };
+    check(hook(true, "workflow_job", Some("s")), Ok("it sends json")).await;
+    check(hook(false, "workflow_job", Some("s")), Err("switched off")).await;
+    check(hook(true, "push", Some("s")), Err("does not send the event `workflow_job`")).await;
+    check(hook(true, "workflow_job", None), Err("no secret")).await;
+    task.abort();
+}
+
+#[tokio::test]
+async fn the_addresses_of_webhooks_are_told() {
+    let (_fixture, github) = Fixture::with_token("acme").await;
+    assert_eq!(github.hook_addresses().await.unwrap(), ["127.0.0.0/8", "::1/128"]);
+}
