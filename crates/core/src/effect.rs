@@ -9,9 +9,10 @@ use jiff::Timestamp;
 use crate::{
     model::{
         BackendName, Exit, InstanceId, InstanceSpec, Message, MessageId, PoolName, RegistrationId,
-        RunnerGroupId, RunnerName, ScaleSetId, ScopeName, SessionId, Sign, Statistics,
+        RunnerGroupId, RunnerName, ScaleSetId, ScopeName, SessionId, Sign, Statistics, WorkflowJob,
+        WorkflowJobId,
     },
-    ports::{BackendError, ForgeError, InstanceRecord, RunnerRecord, ScaleSetRecord},
+    ports::{BackendError, CaughtUp, ForgeError, InstanceRecord, RunnerRecord, ScaleSetRecord},
 };
 
 /// A call on a backend, for one runner.
@@ -168,6 +169,24 @@ pub enum Effect {
         /// The scope.
         scope: ScopeName,
     },
+    /// List what waits and runs in a scope's repositories, and have failed deliveries of its hooks made again.
+    CatchUp {
+        /// The scope.
+        scope: ScopeName,
+        /// The repositories; none: those that were active of late.
+        repositories: Vec<String>,
+        /// The newest delivery that was looked at.
+        cursor: Option<i64>,
+    },
+    /// Read a workflow job.
+    ReadJob {
+        /// Its scope.
+        scope: ScopeName,
+        /// Its repository, `OWNER/REPO`.
+        repository: String,
+        /// Which.
+        job: WorkflowJobId,
+    },
 }
 
 /// What an effect occupies while it is under way.
@@ -187,6 +206,10 @@ pub enum Flight {
     ListInstances(BackendName),
     /// A scope's list.
     ListRegistrations(ScopeName),
+    /// What waits and runs in a scope.
+    CatchUp(ScopeName),
+    /// A look at a workflow job.
+    ReadJob(ScopeName, WorkflowJobId),
 }
 
 impl Effect {
@@ -201,6 +224,8 @@ impl Effect {
             Self::Acknowledge { pool, message, .. } => Flight::Acknowledge(pool.clone(), *message),
             Self::ListInstances { backend } => Flight::ListInstances(backend.clone()),
             Self::ListRegistrations { scope } => Flight::ListRegistrations(scope.clone()),
+            Self::CatchUp { scope, .. } => Flight::CatchUp(scope.clone()),
+            Self::ReadJob { scope, job, .. } => Flight::ReadJob(scope.clone(), *job),
             Self::StopPoll { .. } => return None,
         })
     }
@@ -337,6 +362,28 @@ pub enum Outcome {
         /// The list, complete, or why there is none.
         result: Result<Vec<RunnerRecord>, ForgeError>,
     },
+    /// A scope's jobs were caught up on.
+    CaughtUp {
+        /// The scope.
+        scope: ScopeName,
+        /// When that was begun.
+        began_at: Timestamp,
+        /// What waits and runs, or why that is not known.
+        result: Result<CaughtUp, ForgeError>,
+    },
+    /// A workflow job was read.
+    JobRead {
+        /// Its scope.
+        scope: ScopeName,
+        /// Which.
+        job: WorkflowJobId,
+        /// When the look was begun.
+        began_at: Timestamp,
+        /// What GitHub says; `None`: it does not know it.
+        result: Result<Option<Box<WorkflowJob>>, ForgeError>,
+    },
+    /// A webhook's delivery told of a workflow job.
+    Evidence(Box<WorkflowJob>),
     /// A backend's event stream told of an instance.
     InstanceReady {
         /// Whose.

@@ -12,4 +12,5 @@ pub mod planted;
 pub mod ports;
 pub mod rebuild;
 pub mod report;
+pub mod route;
 pub mod world;

@@ -62,6 +62,8 @@ impl Controller {
             runners: Vec::new(),
             pools: Vec::new(),
             jobs: Vec::new(),
+            workflow_jobs: Vec::new(),
+            scopes: Vec::new(),
             troubles: Vec::new(),
         };
         let mut names = Vec::new();

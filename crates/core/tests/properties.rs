@@ -113,12 +113,24 @@ proptest! {
     }
 
     #[test]
+    fn after_any_chaos_a_pool_that_hears_webhooks_ran_every_job(
+        choices in prop::collection::vec(any::<u16>(), 1..1_200),
+        (warm, min_idle, max) in (0_u32..3, 0_u32..2, 1_u32..5),
+        boots_fast in any::<bool>(),
+    ) {
+        let limits = Limits { warm, min_idle, max: max.max(min_idle) };
+        if let Err(error) = check(lab(limits, boots_fast, DemandSource::Webhook), limits, choices) {
+            prop_assert!(false, "{error}");
+        }
+    }
+
+    #[test]
     fn no_outcome_makes_the_world_panic_or_break_its_rules(
         choices in prop::collection::vec(any::<u16>(), 1..800),
         boots_fast in any::<bool>(),
-        fixed in any::<bool>(),
+        source in 0_usize..3,
     ) {
-        let demand = if fixed { DemandSource::Fixed } else { scale_set() };
+        let demand = [DemandSource::Fixed, DemandSource::Webhook, scale_set()][source].clone();
         let mut lab = lab(Limits { warm: 1, min_idle: 1, max: 3 }, boots_fast, demand);
         let mut tape = Tape::new(choices);
         let mut told = Vec::new();
@@ -139,6 +151,7 @@ proptest! {
             let _ = report::status(&lab.world, &lab.spec, lab.now);
             let _ = report::plan_view(&lab.world, &lab.spec, lab.now);
             let _ = report::explain(&lab.world, &lab.spec, "ci", lab.now);
+            let _ = report::explain(&lab.world, &lab.spec, "1", lab.now);
             let _ = report::jobs(&lab.world, &lab.spec, lab.now);
             let _ = report::runners(&lab.world, &lab.spec, lab.now);
         }

@@ -8,10 +8,12 @@ use dayfly_core::{
         InstanceCall, InstanceOutcome, Membership, RegistrationCall, RegistrationOutcome,
         ScaleSetCall, ScaleSetOutcome,
     },
-    model::{Message, MessageId, PoolName, RunnerName, ScaleSetId},
+    model::{
+        Message, MessageId, PoolName, RunnerName, ScaleSetId, ScopeName, WorkflowJob, WorkflowJobId,
+    },
     ports::{
-        Backend, BackendError, BackendErrorKind, CreateRequest, Forge, ForgeError, ForgeErrorKind,
-        InstanceRecord, RunnerRecord,
+        Backend, BackendError, BackendErrorKind, CaughtUp, CreateRequest, Forge, ForgeError,
+        ForgeErrorKind, InstanceRecord, RunnerRecord,
     },
 };
 use tokio_util::sync::CancellationToken;
@@ -27,6 +29,9 @@ const CREATE_MAX: Duration = Duration::from_mins(5);
 /// For any other call: what GitHub and the engines answer takes seconds at worst, and a call that hangs occupies its
 /// runner until then.
 const CALL_MAX: Duration = Duration::from_mins(1);
+
+/// For a list of what waits and runs in a scope's repositories: some requests for each of hundreds of them.
+const CATCH_UP_MAX: Duration = Duration::from_mins(5);
 
 /// For a long poll: GitHub holds one for about 50 seconds; twice that, and a renewal of the token within the call.
 const POLL_MAX: Duration = Duration::from_mins(2);
@@ -250,6 +255,30 @@ pub(crate) async fn list_registrations(
     ending: &CancellationToken,
 ) -> Result<Vec<RunnerRecord>, ForgeError> {
     ask(ending, CALL_MAX, "list runners".to_owned(), async { forge.list_runners().await }).await
+}
+
+/// What waits and runs in a scope's repositories.
+pub(crate) async fn catch_up(
+    forge: &dyn Forge,
+    ending: &CancellationToken,
+    scope: &ScopeName,
+    repositories: &[String],
+    cursor: Option<i64>,
+) -> Result<CaughtUp, ForgeError> {
+    let catch_up = async { forge.catch_up(repositories, cursor).await };
+    ask(ending, CATCH_UP_MAX, format!("catch up on the jobs of scope {scope}"), catch_up).await
+}
+
+/// A look at a workflow job.
+pub(crate) async fn read_job(
+    forge: &dyn Forge,
+    ending: &CancellationToken,
+    repository: &str,
+    job: WorkflowJobId,
+) -> Result<Option<Box<WorkflowJob>>, ForgeError> {
+    let read = async { forge.read_job(repository, job.id).await };
+    let read = ask(ending, CALL_MAX, format!("read job {job} of {repository}"), read).await;
+    read.map(|job| job.map(Box::new))
 }
 
 async fn ask<T>(

@@ -23,8 +23,8 @@ use tracing::{info, warn};
 use crate::{
     commit::Committer,
     executor::Executor,
-    handle::Refused,
-    inbox::{INBOX_MAX, Inbox, Input, READERS_MAX},
+    handle::{NotTaken, Refused},
+    inbox::{EVIDENCE_MAX, Evidence, INBOX_MAX, Inbox, Input, READERS_MAX},
     view::{Instruments, View},
 };
 
@@ -66,6 +66,7 @@ struct Withheld {
     effects: Vec<Effect>,
     events: Vec<Event>,
     answers: Vec<oneshot::Sender<Result<(), Refused>>>,
+    receipts: Vec<oneshot::Sender<Result<(), NotTaken>>>,
 }
 
 /// The controller.
@@ -231,7 +232,11 @@ impl Controller {
                 self.world.begun_late(effect, now);
             }
         }
-        let Withheld { effects, events, answers } = std::mem::take(&mut self.withheld);
+        let Withheld { effects, events, answers, receipts } = std::mem::take(&mut self.withheld);
+        // They wait at GitHub's side for what is done now.
+        for receipt in receipts {
+            let _ = receipt.send(Ok(()));
+        }
         for effect in effects {
             let evidence = match &effect {
                 Effect::Instance { runner, call: InstanceCall::Create(_), .. } => {
@@ -256,6 +261,9 @@ impl Controller {
         }
         for answer in self.withheld.answers.drain(..) {
             let _ = answer.send(Err(Refused::NotStored(error.clone())));
+        }
+        for receipt in self.withheld.receipts.drain(..) {
+            let _ = receipt.send(Err(NotTaken::NotStored(error.clone())));
         }
         let excess = self.withheld.events.len().saturating_sub(EVENTS_WITHHELD_MAX);
         if excess > 0 {
@@ -299,11 +307,11 @@ impl Controller {
                 biased;
                 Some(input) = self.inbox.inputs.recv() => {
                     self.take(input);
-                    for _ in 1..INPUTS_PER_PASS_MAX {
-                        let Ok(input) = self.inbox.inputs.try_recv() else { break };
-                        self.take(input);
-                    }
-                    return;
+                    return self.take_what_waits();
+                }
+                Some(evidence) = self.inbox.evidence.recv() => {
+                    self.take_evidence(evidence);
+                    return self.take_what_waits();
                 }
                 () = self.wake.notified() => {
                     self.arrived.get_or_insert_with(Instant::now);
@@ -325,6 +333,29 @@ impl Controller {
             let Ok(reader) = self.inbox.readers.try_recv() else { return };
             reader(&View::new(&self.spec, &self.world, error, &self.instruments));
         }
+    }
+
+    /// Takes in what gathered with the first of it.
+    fn take_what_waits(&mut self) {
+        for _ in 1..INPUTS_PER_PASS_MAX {
+            let Ok(input) = self.inbox.inputs.try_recv() else { break };
+            self.take(input);
+        }
+        for _ in 1..EVIDENCE_MAX {
+            let Ok(evidence) = self.inbox.evidence.try_recv() else { break };
+            self.take_evidence(evidence);
+        }
+    }
+
+    /// What is known already may still wait for its commit: every delivery is answered after the next.
+    fn take_evidence(&mut self, Evidence { job, at, answer }: Evidence) {
+        if !self.world.has_room_for(&job) {
+            let _ = answer.send(Err(NotTaken::Full));
+            return;
+        }
+        self.arrived = Some(self.arrived.map_or(at, |arrived| arrived.min(at)));
+        self.apply(Outcome::Evidence(Box::new(job)));
+        self.withheld.receipts.push(answer);
     }
 
     fn take(&mut self, input: Input) {

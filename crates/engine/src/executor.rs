@@ -185,6 +185,35 @@ impl Executor {
                     Outcome::ListedRegistrations { scope, began_at, result }
                 });
             }
+            Effect::CatchUp { scope, repositories, cursor } => {
+                let lane = self.forge(&scope);
+                let ending = self.ending();
+                let clock = self.common.clock.clone();
+                self.common.run(async move {
+                    let began_at = clock.now();
+                    let result = match lane {
+                        Ok(lane) => {
+                            calls::catch_up(&*lane.port, &ending, &scope, &repositories, cursor)
+                                .await
+                        }
+                        Err(error) => Err(error),
+                    };
+                    Outcome::CaughtUp { scope, began_at, result }
+                });
+            }
+            Effect::ReadJob { scope, repository, job } => {
+                let lane = self.forge(&scope);
+                let ending = self.ending();
+                let clock = self.common.clock.clone();
+                self.common.run(async move {
+                    let began_at = clock.now();
+                    let result = match lane {
+                        Ok(lane) => calls::read_job(&*lane.port, &ending, &repository, job).await,
+                        Err(error) => Err(error),
+                    };
+                    Outcome::JobRead { scope, job, began_at, result }
+                });
+            }
         }
     }
 
@@ -260,7 +289,7 @@ impl Executor {
 mod tests {
     use dayfly_core::{
         effect::{Flight, Membership, ScaleSetCall},
-        model::{InstanceSpec, MessageId, RegistrationId, ScaleSetId},
+        model::{InstanceSpec, MessageId, RegistrationId, ScaleSetId, WorkflowJobId},
         ports::JitConfig,
     };
 
@@ -313,6 +342,8 @@ mod tests {
             }
             Outcome::ListedInstances { backend, .. } => Flight::ListInstances(backend.clone()),
             Outcome::ListedRegistrations { scope, .. } => Flight::ListRegistrations(scope.clone()),
+            Outcome::CaughtUp { scope, .. } => Flight::CatchUp(scope.clone()),
+            Outcome::JobRead { scope, job, .. } => Flight::ReadJob(scope.clone(), *job),
             other => panic!("{other:?} answers no effect"),
         }
     }
@@ -340,7 +371,13 @@ mod tests {
             },
             Effect::Acknowledge { pool: pool.clone(), scope: scope.clone(), set, message },
             Effect::ListInstances { backend: "here".to_owned().try_into().unwrap() },
-            Effect::ListRegistrations { scope },
+            Effect::ListRegistrations { scope: scope.clone() },
+            Effect::CatchUp { scope: scope.clone(), repositories: Vec::new(), cursor: None },
+            Effect::ReadJob {
+                scope,
+                repository: "acme/app".to_owned(),
+                job: WorkflowJobId { id: 1, attempt: 1 },
+            },
             Effect::StopPoll { pool },
         ];
         for effect in effects {

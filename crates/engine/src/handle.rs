@@ -4,13 +4,16 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use dayfly_core::{
     effect::Command,
-    model::{PoolName, RunnerName, ScopeName},
+    model::{PoolName, RunnerName, ScopeName, WorkflowJob},
     ports::{Forge, StoreError},
 };
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::{
+    sync::{Notify, mpsc, oneshot},
+    time::Instant,
+};
 
 use crate::{
-    inbox::{Input, Reader},
+    inbox::{Evidence, Input, Reader},
     tasks::Tasks,
     view::View,
 };
@@ -37,10 +40,25 @@ pub enum Refused {
     Stopped(#[from] Stopped),
 }
 
+/// Evidence that was not taken: whoever brought it has to bring it again.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotTaken {
+    /// More comes in than is stored, or more jobs wait than are kept.
+    #[error("there is no room for more jobs now")]
+    Full,
+    /// The store can't be written.
+    #[error("the store can't be written")]
+    NotStored(#[source] StoreError),
+    /// The controller has ended.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+}
+
 /// Speaks with the controller. Cheap to clone.
 #[derive(Clone)]
 pub struct Handle {
     pub(crate) inputs: mpsc::Sender<Input>,
+    pub(crate) evidence: mpsc::Sender<Evidence>,
     pub(crate) readers: mpsc::Sender<Reader>,
     pub(crate) wake: Arc<Notify>,
     pub(crate) tasks: Tasks,
@@ -76,6 +94,22 @@ impl Handle {
             Command::Stop => self.stop().await,
             command => self.ask(|answer| Input::Asked { command, answer }).await,
         }
+    }
+
+    /// Takes in what a webhook's delivery told of a job, whose signature was checked; answers once it is on disk, or was before. What
+    /// comes twice, or late, does no harm.
+    ///
+    /// # Errors
+    /// Where there is no room for it now, the store can't be written, or the controller has ended: the delivery must not be
+    /// answered as if it had arrived.
+    pub async fn evidence(&self, job: WorkflowJob) -> Result<(), NotTaken> {
+        let (answer, answered) = oneshot::channel();
+        let evidence = Evidence { job, at: Instant::now(), answer };
+        self.evidence.try_send(evidence).map_err(|refused| match refused {
+            mpsc::error::TrySendError::Full(_) => NotTaken::Full,
+            mpsc::error::TrySendError::Closed(_) => NotTaken::Stopped(Stopped),
+        })?;
+        answered.await.map_err(|_| Stopped)?
     }
 
     /// GitHub through a scope's credential, for questions that decide nothing.

@@ -1,12 +1,18 @@
 //! What reaches the controller, in order of arrival.
 
-use dayfly_core::effect::{Command, Outcome};
+use dayfly_core::{
+    effect::{Command, Outcome},
+    model::WorkflowJob,
+};
 use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
 };
 
-use crate::{handle::Refused, view::View};
+use crate::{
+    handle::{NotTaken, Refused},
+    view::View,
+};
 
 /// How many inputs may wait. A burst of 1,000 runners makes about four at once each (created, minted, ready,
 /// handed over). Beyond this, calls wait with their answers, which holds nothing but themselves, and watches
@@ -15,6 +21,20 @@ pub(crate) const INBOX_MAX: usize = 4_096;
 
 /// How many readers may wait. They are people and scrapers; each is answered between two passes.
 pub(crate) const READERS_MAX: usize = 64;
+
+/// How many deliveries may wait for the next commit: what comes in within half a second at the highest rate that is thought of.
+/// GitHub waits ten seconds for an answer; beyond this it is told at once to try again.
+pub(crate) const EVIDENCE_MAX: usize = 4_096;
+
+/// What a webhook's delivery told.
+pub(crate) struct Evidence {
+    /// Of which job.
+    pub(crate) job: WorkflowJob,
+    /// When it was known, before it waited here.
+    pub(crate) at: Instant,
+    /// Answered once it is committed.
+    pub(crate) answer: oneshot::Sender<Result<(), NotTaken>>,
+}
 
 /// Something for the controller.
 pub(crate) enum Input {
@@ -55,6 +75,8 @@ pub(crate) type Reader = Box<dyn FnOnce(&View<'_>) + Send>;
 pub(crate) struct Inbox {
     /// What happened and what is asked.
     pub(crate) inputs: mpsc::Receiver<Input>,
+    /// What deliveries tell: apart, so that a flood of them keeps no answer of a call waiting.
+    pub(crate) evidence: mpsc::Receiver<Evidence>,
     /// Who wants to look.
     pub(crate) readers: mpsc::Receiver<Reader>,
 }

@@ -24,7 +24,7 @@ mod view;
 mod watch;
 
 pub use clock::SteadyClock;
-pub use handle::{Handle, Refused, Stopped};
+pub use handle::{Handle, NotTaken, Refused, Stopped};
 pub use ports::{Ports, StoreDriver};
 pub use start::{Engine, start};
 pub use tasks::{TaskDied, TaskStatus};

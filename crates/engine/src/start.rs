@@ -18,7 +18,7 @@ use crate::{
     controller::Controller,
     executor::Executor,
     handle::Handle,
-    inbox::{INBOX_MAX, Inbox, READERS_MAX},
+    inbox::{EVIDENCE_MAX, INBOX_MAX, Inbox, READERS_MAX},
     ports::Ports,
     tasks::{TaskDied, Tasks},
     timings::Recorder,
@@ -41,9 +41,11 @@ pub fn start(spec: Arc<Spec>, stored: Stored, ports: Ports) -> Engine {
     let tasks = Tasks::default();
     let recorder = Recorder::default();
     let (inputs, received) = mpsc::channel(INBOX_MAX);
+    let (evidence, told) = mpsc::channel(EVIDENCE_MAX);
     let (readers, reading) = mpsc::channel(READERS_MAX);
     let handle = Handle {
         inputs: inputs.clone(),
+        evidence,
         readers,
         wake: Arc::new(Notify::new()),
         tasks: tasks.clone(),
@@ -63,7 +65,7 @@ pub fn start(spec: Arc<Spec>, stored: Stored, ports: Ports) -> Engine {
     let controller = Controller::new(
         (spec, world),
         Instruments { clock: ports.clock, forges: ports.forges, recorder, tasks: tasks.clone() },
-        Inbox { inputs: received, readers: reading },
+        Inbox { inputs: received, evidence: told, readers: reading },
         handle.wake.clone(),
         Committer::new(ports.store, ports.store_driver, tasks.clone()),
         executor,

@@ -118,6 +118,14 @@ impl Checkup {
             self.jobs += usize::from(self.readable(row).is_some());
             Ok(())
         })?;
+        rows::workflow_jobs(connection, name, &mut |row| {
+            self.jobs += usize::from(self.readable(row).is_some());
+            Ok(())
+        })?;
+        rows::scopes(connection, name, &mut |row| {
+            self.readable(row);
+            Ok(())
+        })?;
         rows::troubles(connection, name, &mut |row| {
             self.troubles += usize::from(self.readable(row).is_some());
             Ok(())
@@ -127,10 +135,15 @@ impl Checkup {
     /// What contradicts itself between rows and columns. The keys are unique by index: what has two rows all the same is
     /// found without it.
     fn doubles(&mut self, connection: &Connection, name: &Name) -> Result<(), StoreError> {
-        const TWICE: [(&str, &str); 4] = [
+        const TWICE: [(&str, &str); 6] = [
             ("runner", "SELECT name FROM runners NOT INDEXED GROUP BY name HAVING count(*) > 1"),
             ("pool", "SELECT name FROM pools NOT INDEXED GROUP BY name HAVING count(*) > 1"),
             ("job", "SELECT id FROM jobs NOT INDEXED GROUP BY pool, id HAVING count(*) > 1"),
+            (
+                "workflow job",
+                "SELECT CAST(id AS TEXT) FROM workflow_jobs NOT INDEXED GROUP BY id, attempt HAVING count(*) > 1",
+            ),
+            ("scope", "SELECT name FROM scopes NOT INDEXED GROUP BY name HAVING count(*) > 1"),
             ("trouble", "SELECT key FROM troubles NOT INDEXED GROUP BY key HAVING count(*) > 1"),
         ];
         for (what, sql) in TWICE {

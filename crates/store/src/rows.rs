@@ -6,7 +6,10 @@
 use std::fmt;
 
 use dayfly_core::{
-    model::{ControllerId, Job, PoolName, PoolState, Runner, RunnerName, Trouble, TroubleKey},
+    model::{
+        ControllerId, Job, PoolName, PoolState, Runner, RunnerName, ScopeName, ScopeState,
+        TrackedJob, Trouble, TroubleKey,
+    },
     ports::{Batch, StoreError, StoreErrorKind, Stored},
 };
 use jiff::Timestamp;
@@ -67,6 +70,8 @@ pub(crate) fn load(connection: &Connection, name: &Name) -> Result<Stored, Store
         runners: all(name, |take| runners(connection, name, take))?,
         pools: all(name, |take| pools(connection, name, take))?,
         jobs: all(name, |take| jobs(connection, name, take))?,
+        workflow_jobs: all(name, |take| workflow_jobs(connection, name, take))?,
+        scopes: all(name, |take| scopes(connection, name, take))?,
         troubles: all(name, |take| troubles(connection, name, take))?,
     })
 }
@@ -174,6 +179,44 @@ pub(crate) fn jobs(
     )
 }
 
+/// Reads the workflow jobs' rows.
+pub(crate) fn workflow_jobs(
+    connection: &Connection,
+    name: &Name,
+    take: Take<'_, TrackedJob>,
+) -> Result<(), StoreError> {
+    table(
+        connection,
+        name,
+        "workflow_jobs",
+        "SELECT data, CAST(id AS TEXT), id, attempt FROM workflow_jobs ORDER BY id, attempt",
+        |row, tracked: TrackedJob| {
+            let id = tracked.job.id;
+            let same = (id.id, i64::from(id.attempt)) == (row.get(2)?, row.get(3)?);
+            Ok(same.then_some(tracked))
+        },
+        take,
+    )
+}
+
+/// Reads the scopes' rows.
+pub(crate) fn scopes(
+    connection: &Connection,
+    name: &Name,
+    take: Take<'_, (ScopeName, ScopeState)>,
+) -> Result<(), StoreError> {
+    table(
+        connection,
+        name,
+        "scopes",
+        "SELECT data, name FROM scopes ORDER BY name",
+        |row, state: ScopeState| {
+            Ok(ScopeName::new(row.get_ref(1)?.as_str()?).ok().map(|name| (name, state)))
+        },
+        take,
+    )
+}
+
 /// Reads the troubles' rows.
 pub(crate) fn troubles(
     connection: &Connection,
@@ -245,6 +288,30 @@ pub(crate) fn write(connection: &Connection, batch: &Batch, name: &Name) -> Resu
             None => {
                 writer.execute("DELETE FROM jobs WHERE pool = ?1 AND id = ?2", &[&pool, &id])?
             }
+        };
+    }
+    for (key, tracked) in &batch.workflow_jobs {
+        let (id, attempt) = (key.id, i64::from(key.attempt));
+        match tracked {
+            Some(tracked) => writer.execute(
+                "INSERT INTO workflow_jobs (id, attempt, data) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (id, attempt) DO UPDATE SET data = excluded.data",
+                &[&id, &attempt, &writer.json(tracked)?],
+            )?,
+            None => writer.execute(
+                "DELETE FROM workflow_jobs WHERE id = ?1 AND attempt = ?2",
+                &[&id, &attempt],
+            )?,
+        };
+    }
+    for (name, scope) in &batch.scopes {
+        match scope {
+            Some(scope) => writer.execute(
+                "INSERT INTO scopes (name, data) VALUES (?1, ?2)
+                 ON CONFLICT (name) DO UPDATE SET data = excluded.data",
+                &[&name.as_str(), &writer.json(scope)?],
+            )?,
+            None => writer.execute("DELETE FROM scopes WHERE name = ?1", &[&name.as_str()])?,
         };
     }
     for (key, trouble) in &batch.troubles {

@@ -26,6 +26,9 @@ const MIGRATIONS: &[&str] = &["
     CREATE TABLE pools (name TEXT PRIMARY KEY NOT NULL, generation BIGINT NOT NULL, data TEXT NOT NULL);
     CREATE TABLE jobs (pool TEXT NOT NULL, id TEXT NOT NULL, data TEXT NOT NULL, PRIMARY KEY (pool, id));
     CREATE TABLE troubles (key TEXT PRIMARY KEY NOT NULL, data TEXT NOT NULL);
+", "
+    CREATE TABLE workflow_jobs (id BIGINT NOT NULL, attempt BIGINT NOT NULL, data TEXT NOT NULL, PRIMARY KEY (id, attempt));
+    CREATE TABLE scopes (name TEXT PRIMARY KEY NOT NULL, data TEXT NOT NULL);
 "];
 
 /// The version of the tables that this dayfly reads and writes.

@@ -51,7 +51,7 @@ pub enum EventKind {
         pool: PoolName,
         /// Which.
         job: JobId,
-        /// available, assigned, started or completed.
+        /// available, assigned, started or completed; of a workflow job GitHub's own word: waiting, queued, in_progress or completed.
         state: Arc<str>,
         /// The runner, as GitHub names it.
         runner: Option<Arc<str>>,
@@ -60,6 +60,13 @@ pub enum EventKind {
     ScaleSet {
         /// The pool.
         pool: PoolName,
+        /// What happened, in words.
+        what: String,
+    },
+    /// Something of a scope changed.
+    Scope {
+        /// The scope.
+        scope: ScopeName,
         /// What happened, in words.
         what: String,
     },

@@ -19,15 +19,17 @@ pub struct Census<'a> {
     pub busy: u32,
     /// Of these, those whose job no message has told.
     pub busy_unknown: u32,
+    /// Since when each of these has it.
+    pub untold: Vec<Timestamp>,
     /// Instances ready and unregistered: oldest first.
     pub warm: Vec<&'a Runner>,
-    /// Instances on their way to ready, unregistered: the furthest first.
+    /// Instances on their way to ready, unregistered: the nearest to ready first.
     pub coming: Vec<&'a Runner>,
     /// Instances whose registration is taken back after a restart; free again in a moment.
     pub returned: Vec<&'a Runner>,
     /// Runners online without a job: oldest first.
     pub idle: Vec<&'a Runner>,
-    /// Runners whose registration exists and was not handed over, on an instance that is not ready.
+    /// Runners whose registration exists and was not handed over, on an instance that is not ready: the nearest to ready first.
     pub unready: Vec<&'a Runner>,
     /// Runners between the hand-over and online, or in doubt after a restart.
     pub starting: Vec<&'a Runner>,
@@ -58,6 +60,7 @@ impl<'a> Census<'a> {
         census.waiting = pool.waiting.iter().filter_map(since).collect();
         census.warm.sort_by_key(|runner| runner.instance.since());
         census.coming.sort_by_key(|runner| (order(&runner.instance), runner.created_at));
+        census.unready.sort_by_key(|runner| (order(&runner.instance), runner.created_at));
         census.idle.sort_by_key(|runner| runner.online_since);
         census
     }
@@ -69,11 +72,12 @@ impl<'a> Census<'a> {
         if !lives {
             return;
         }
-        if let Registration::Busy { completed_at, job, .. } = &runner.registration {
+        if let Registration::Busy { since, completed_at, job, .. } = &runner.registration {
             if completed_at.is_none() {
                 self.serving += 1;
                 self.busy += 1;
                 self.busy_unknown += u32::from(job.is_none());
+                self.untold.extend(job.is_none().then_some(*since));
             }
             return;
         }

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::census::Census;
+use super::{census::Census, webhook};
 use crate::{
     model::later,
     planted::{Bug, planted},
@@ -14,6 +14,10 @@ use crate::{
 pub struct Demand {
     /// Jobs waiting or running, as far as they need a runner of ours: the larger of the two below.
     pub jobs: u32,
+    /// Of these, the ones for which a runner may be made at once: what is doubted is read first.
+    pub sure: u32,
+    /// Workflow jobs whose wait is doubted.
+    pub unsure: u32,
     /// By GitHub's newest counts, less the runners that ended since.
     pub by_counts: u32,
     /// By the messages' entries and our own busy runners.
@@ -35,6 +39,9 @@ impl Demand {
 /// is no binding between a job and a runner.
 #[must_use]
 pub fn demand(pool: &Pool, census: &Census<'_>, now: Timestamp) -> Demand {
+    if pool.routed {
+        return webhook::demand(pool, census, now);
+    }
     let finished = u32::try_from(pool.finished.len()).unwrap_or(u32::MAX);
     let finished = if planted(Bug::EndedRunnerNotCounted) { 0 } else { finished };
     let finished_unknown = u32::try_from(
@@ -63,5 +70,5 @@ pub fn demand(pool: &Pool, census: &Census<'_>, now: Timestamp) -> Demand {
     let by_entries = unmatched.saturating_add(census.busy);
     let jobs = by_counts.max(by_entries);
     let jobs = if planted(Bug::DemandCountedTwice) { by_counts + by_entries } else { jobs };
-    Demand { jobs, by_counts, by_entries, changes_at }
+    Demand { jobs, sure: jobs, unsure: 0, by_counts, by_entries, changes_at }
 }

@@ -12,7 +12,7 @@ use crate::{
 /// Engines and GitHub's registrations are listed this often though nothing happens.
 pub(super) const EVERY: SignedDuration = SignedDuration::from_mins(5);
 
-/// Where runners register by themselves no message tells which of them have jobs: their scope is listed this often for each page
+/// Where runners register by themselves and no webhook tells which of them have jobs: their scope is listed this often for each page
 /// of its list, so that it costs at most 60 requests an hour.
 const EVERY_FOR_FIXED: SignedDuration = SignedDuration::from_mins(1);
 
@@ -73,7 +73,8 @@ pub(super) fn next_due(world: &World, now: Timestamp) -> Option<Timestamp> {
 
 /// How often a scope's registrations are listed though nothing happens.
 fn every(world: &World, scope: &ScopeName) -> SignedDuration {
-    let alone = of_scope(world, scope).any(|pool| pool.state.registers_in.is_some());
+    let alone =
+        of_scope(world, scope).any(|pool| pool.state.registers_in.is_some() && !pool.routed);
     if !alone {
         return EVERY;
     }

@@ -3,16 +3,18 @@
 //! [`plan`] is pure and total: it reads the world and changes nothing. [`pass`] repeats plan and [`World::begin`] until
 //! nothing is left to decide, and hands out what is to be committed and then begun.
 
+mod alone;
 mod capacity;
+mod catch_up;
 mod census;
 mod demand;
-mod fixed;
 mod lists;
 mod overdue;
 mod pool;
 mod runner;
 mod scale_set;
 mod schedule;
+mod webhook;
 
 use jiff::Timestamp;
 
@@ -21,6 +23,7 @@ pub use census::Census;
 pub use demand::{Demand, demand};
 pub use pool::{Target, target_of};
 pub use schedule::{InvalidSchedule, check_schedule, limits_at};
+pub(crate) use webhook::to_read;
 
 use crate::{
     effect::Effect,
@@ -78,12 +81,12 @@ pub fn registrations_left(
     scope: &ScopeName,
     now: Timestamp,
 ) -> Option<(u32, Timestamp)> {
-    fixed::registrations_left(world, scope, now)
+    alone::registrations_left(world, scope, now)
 }
 
 /// When a list of a backend or a scope is due though nothing happens.
 pub(crate) fn lists_due(world: &World, now: Timestamp) -> Option<Timestamp> {
-    lists::next_due(world, now)
+    earlier(lists::next_due(world, now), catch_up::next_due(world, now))
 }
 
 /// What a plan decides, and until when it holds for each pool that it looked at.
@@ -100,6 +103,7 @@ pub struct Plan {
 pub fn plan(world: &World, spec: &Spec, now: Timestamp, ids: &mut dyn Ids) -> Plan {
     let mut plan = Plan::default();
     lists::plan(world, spec, now, &mut plan.actions);
+    catch_up::plan(world, spec, now, &mut plan.actions);
     let mut room = pool::Room::new(world);
     for name in pool::by_priority(world, spec) {
         let Some(pool) = world.pool(name.as_str()) else { continue };

@@ -5,16 +5,18 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
+    alone,
     census::{Census, passed},
     demand::{Demand, demand},
-    earlier, fixed, overdue, runner, scale_set,
+    earlier, overdue, runner, scale_set,
     schedule::limits_at,
+    webhook,
 };
 use crate::{
     effect::{Flight, Membership},
     model::{
-        BackendName, FAILURES_TO_PAUSE, Instance, Limits, PoolName, PoolSpec, Reason, RunnerName,
-        ScaleSetTrack, ScopeName, Spec, TroubleKey, later,
+        BackendName, DemandSource, FAILURES_TO_PAUSE, Instance, Limits, PoolName, PoolSpec, Reason,
+        RunnerName, ScaleSetTrack, ScopeName, Spec, TroubleKey, later,
     },
     planted::{Bug, planted},
     ports::Ids,
@@ -95,6 +97,8 @@ pub struct Target {
     pub limits: Limits,
     /// Runners that hold a job or can take one: for the jobs, and `min_idle` beside them, up to `max`.
     pub desired: u32,
+    /// Of these, the ones that may be made: what other jobs would need is asked for first.
+    pub sure: u32,
     /// Unregistered instances beside them, up to `max` in all.
     pub warm: u32,
 }
@@ -102,10 +106,12 @@ pub struct Target {
 impl Target {
     fn of(demand: Demand, limits: Limits, open: bool) -> Self {
         if !open {
-            return Self { limits, desired: 0, warm: 0 };
+            return Self { limits, desired: 0, sure: 0, warm: 0 };
         }
-        let desired = demand.jobs.saturating_add(limits.min_idle).min(limits.max);
-        Self { limits, desired, warm: limits.warm.min(limits.max - desired) }
+        let runners = |jobs: u32| jobs.saturating_add(limits.min_idle).min(limits.max);
+        let desired = runners(demand.jobs);
+        let warm = limits.warm.min(limits.max - desired);
+        Self { limits, desired, sure: runners(demand.sure), warm }
     }
 }
 
@@ -157,11 +163,13 @@ pub(super) fn plan(
         let reason =
             if pool.state.deleting.is_some() { Reason::PoolRemoved } else { Reason::Drained };
         retire_all(&census, &reason, actions);
-    } else if open && (pool.heard_at.is_some() || fixed::is_set_up(pool, of)) {
+    } else if open && (pool.heard_at.is_some() || alone::is_set_up(pool, of)) {
         // Before GitHub was heard in this life, a scale set's counts are those of another day.
         due = earlier(due, give_up(of, &census, target, now, actions));
         due = earlier(due, mint(world, of, pool, &census, target, now, &mut steps));
         due = earlier(due, spawn(world, of, &census, target, now, ids, &mut steps));
+        let doubts = (demand, target);
+        due = earlier(due, webhook::plan(world, pool, of, &census, doubts, now, &mut steps));
     }
     actions.append(&mut steps);
     let set = if pool.state.deleting.is_some() {
@@ -169,7 +177,7 @@ pub(super) fn plan(
     } else if let Some(set) = of.scale_set() {
         scale_set::plan(world, spec, pool, of, set, &census, target.limits, demand, now, actions)
     } else {
-        fixed::plan(world, spec, pool, of, &census, now, actions)
+        alone::plan(world, spec, pool, of, &census, now, actions)
     };
     earlier(due, set)
 }
@@ -177,7 +185,7 @@ pub(super) fn plan(
 /// As what the pool's next runner registers, and through which scope; `None` while that is not known.
 pub(super) fn membership(pool: &Pool, of: Option<&PoolSpec>) -> Option<(ScopeName, Membership)> {
     match (&pool.state.scale_set, of) {
-        (_, Some(of)) if of.scale_set().is_none() => fixed::membership(pool, of),
+        (_, Some(of)) if of.scale_set().is_none() => alone::membership(pool, of),
         (ScaleSetTrack::Present { id, scope, .. }, _) => {
             Some((scope.clone(), Membership::ScaleSet(*id)))
         }
@@ -196,7 +204,7 @@ fn mint(
     actions: &mut Vec<Action>,
 ) -> Option<Timestamp> {
     let (scope, membership) = membership(pool, Some(of))?;
-    let need = target.desired.saturating_sub(census.serving) as usize;
+    let need = target.sure.saturating_sub(census.serving) as usize;
     if need == 0 {
         return None;
     }
@@ -236,7 +244,7 @@ fn spawn(
 ) -> Option<Timestamp> {
     let (held_back, until) = held_back(census, target, now);
     let stock = target.warm.saturating_sub(held_back);
-    let wanted = (target.desired + stock).saturating_sub(census.live());
+    let wanted = (target.sure + stock).saturating_sub(census.live());
     let room = target.limits.max + u32::from(planted(Bug::OneAboveMax));
     let room = room.saturating_sub(census.occupied);
     let mut count = wanted.min(room);
@@ -249,7 +257,7 @@ fn spawn(
         return None;
     }
     let until = if of.scale_set().is_none() {
-        let (left, again) = fixed::creations_left(world, of, now);
+        let (left, again) = alone::creations_left(world, of, now);
         count = count.min(left);
         earlier(until, again)
     } else {
@@ -281,7 +289,7 @@ fn spawn(
 /// when.
 fn held_back(census: &Census<'_>, target: Target, now: Timestamp) -> (u32, Option<Timestamp>) {
     // Those to which this very plan gives a registration.
-    let taken = (target.desired.saturating_sub(census.serving) as usize).min(census.warm.len());
+    let taken = (target.sure.saturating_sub(census.serving) as usize).min(census.warm.len());
     let ends = census.minting.iter().chain(&census.starting).filter_map(|row| {
         let until = later(row.registration.since()?, START_FIRST);
         (until > now).then_some(until)
@@ -307,9 +315,9 @@ fn give_up(
     }
     let min_idle = if planted(Bug::MinIdleTimesOut) { target.limits.min_idle } else { 0 };
     let mut over = (census.serving + min_idle).saturating_sub(target.desired) as usize;
-    let fixed = of.scale_set().is_none();
+    let fixed = of.demand == DemandSource::Fixed;
     let surplus = if fixed { Reason::TooMany } else { Reason::Surplus };
-    for row in census.unready.iter().take(over) {
+    for row in census.unready.iter().rev().take(over) {
         actions.push(Action::Retire { runner: row.name.clone(), reason: surplus.clone() });
     }
     over = over.saturating_sub(census.unready.len());

@@ -3,9 +3,9 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
+    alone::OFFLINE_MAX,
     census::passed,
     earlier,
-    fixed::OFFLINE_MAX,
     lists::{GATHER, by_name},
     pool::{Room, creation_key, credential_until, credential_waits, membership},
 };

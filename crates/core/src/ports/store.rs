@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    ControllerId, Job, JobId, PoolName, PoolState, Runner, RunnerName, Trouble, TroubleKey,
+    ControllerId, Job, JobId, PoolName, PoolState, Runner, RunnerName, ScopeName, ScopeState,
+    TrackedJob, Trouble, TroubleKey, WorkflowJobId,
 };
 
 /// A job's key: its pool and GitHub's id.
@@ -27,6 +28,10 @@ pub struct Batch {
     pub pools: BTreeMap<PoolName, Option<PoolState>>,
     /// Jobs.
     pub jobs: BTreeMap<JobKey, Option<Job>>,
+    /// Workflow jobs.
+    pub workflow_jobs: BTreeMap<WorkflowJobId, Option<TrackedJob>>,
+    /// Scopes.
+    pub scopes: BTreeMap<ScopeName, Option<ScopeState>>,
     /// Troubles.
     pub troubles: BTreeMap<TroubleKey, Option<Trouble>>,
     /// The controller's clock at the commit.
@@ -40,6 +45,8 @@ impl Batch {
         self.runners.is_empty()
             && self.pools.is_empty()
             && self.jobs.is_empty()
+            && self.workflow_jobs.is_empty()
+            && self.scopes.is_empty()
             && self.troubles.is_empty()
     }
 }
@@ -57,6 +64,10 @@ pub struct Stored {
     pub pools: Vec<PoolState>,
     /// Jobs with their pools.
     pub jobs: Vec<(PoolName, Job)>,
+    /// Workflow jobs.
+    pub workflow_jobs: Vec<TrackedJob>,
+    /// Scopes of which something is remembered.
+    pub scopes: Vec<(ScopeName, ScopeState)>,
     /// Troubles.
     pub troubles: Vec<(TroubleKey, Trouble)>,
 }

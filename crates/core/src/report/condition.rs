@@ -5,6 +5,7 @@ use std::fmt;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::workflow_job;
 use crate::{
     effect::Flight,
     model::{
@@ -26,6 +27,8 @@ const CALL_MAX: SignedDuration = SignedDuration::from_mins(1);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ConditionKind {
+    /// No pool can take the job.
+    NoPool,
     /// The pool is not in the configuration, drained or deleted, or the daemon ends.
     PoolClosed,
     /// GitHub refuses the credential, or limits its rate.
@@ -40,6 +43,8 @@ pub enum ConditionKind {
     Creation,
     /// `max` is reached.
     Max,
+    /// GitHub is asked whether the jobs still wait.
+    Reading,
     /// A runner is on its way.
     Runner,
     /// The next pass decides.
@@ -142,6 +147,7 @@ pub fn pool_conditions(world: &World, spec: &Spec, pool: &Pool, now: Timestamp) 
         );
         found.push(say(ConditionKind::Max, detail, change));
     }
+    found.extend(workflow_job::reading(world, spec, pool, now));
     if let Some(runner) = nearest(pool) {
         found.push(runner_condition(world, of, runner, now));
     }
@@ -158,6 +164,9 @@ pub fn pool_conditions(world: &World, spec: &Spec, pool: &Pool, now: Timestamp) 
             of.backend, known.failures
         );
         found.push(trouble(ConditionKind::Creation, &what, known, now));
+    }
+    if found.is_empty() && census.idle.is_empty() {
+        found.extend(workflow_job::stood_for(pool, &census, now));
     }
     // The last word would stand for what is not named.
     if found.is_empty() && census.idle.is_empty() && !planted(Bug::ConditionNotNamed) {

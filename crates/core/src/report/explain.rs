@@ -7,9 +7,10 @@ use super::{
     condition::{Condition, ConditionKind, pool_conditions},
     runners::waits_for,
     status::shown,
+    workflow_job,
 };
 use crate::{
-    model::{Job, JobState, PoolSpec, RunnerName, Spec},
+    model::{DemandSource, Job, JobState, PoolSpec, RunnerName, Spec},
     plan::{Census, advertised_capacity, demand, limits_at, target_of},
     world::{Pool, World},
 };
@@ -51,6 +52,9 @@ pub fn explain(
         && let Some(explanation) = explain_runner(world, spec, &name, now)
     {
         return Ok(explanation);
+    }
+    if let Some(known) = workflow_job::find(world, what) {
+        return Ok(workflow_job::explain(world, spec, known, now));
     }
     find_job(world, what).map_or_else(
         || Err(NotKnown { sentence: unknown(world, spec, what, now) }),
@@ -154,11 +158,12 @@ fn explain_pool(world: &World, spec: &Spec, pool: &Pool, now: Timestamp) -> Expl
     let name = &pool.state.name;
     let conditions = pool_conditions(world, spec, pool, now);
     let census = Census::of(pool);
-    if let Some(of) = spec.pools.get(name).filter(|of| of.scale_set().is_none()) {
+    if let Some(of) = spec.pools.get(name).filter(|of| of.demand == DemandSource::Fixed) {
         let sentence = kept_full(world, spec, pool, of, &conditions, now);
         return Explanation { subject: "pool".into(), sentence, conditions };
     }
-    let told = u32::try_from(pool.waiting.len() + pool.available.len()).unwrap_or(u32::MAX);
+    let told = pool.waiting.len() + pool.available.len() + pool.queue.len();
+    let told = u32::try_from(told).unwrap_or(u32::MAX);
     let waiting = told.max(demand(pool, &census, now).jobs.saturating_sub(census.busy));
     let sentence = match conditions.first() {
         Some(first) if waiting > 0 => format!("pool {name} has {waiting} jobs that wait: {first}"),
@@ -216,6 +221,14 @@ fn unknown(world: &World, spec: &Spec, what: &str, now: Timestamp) -> String {
             let pool = world.pool(of.name.as_str())?;
             let census = Census::of(pool);
             let capacity = advertised_capacity(world, spec, pool, of, limits_at(of, now).0, &census, now);
+            if of.demand == DemandSource::Webhook {
+                return Some(format!(
+                    "{} (labels {}; {} jobs of which GitHub's webhooks or its REST API told)",
+                    of.name,
+                    of.all_labels().join(", "),
+                    pool.queue.len()
+                ));
+            }
             if of.scale_set().is_none() {
                 return Some(format!(
                     "{} (labels {}; {} runners idle, to which GitHub gives jobs by labels, untold)",
@@ -234,7 +247,7 @@ fn unknown(world: &World, spec: &Spec, what: &str, now: Timestamp) -> String {
         .collect();
     format!(
         "`{what}` is no pool or runner here, and GitHub has told of no such job: a job that it has not given to a scale \
-         set can't be seen from here. All that is known: the pools are {}. Check the job's runs-on labels against them, \
+         set, and that no webhook told of, can't be seen from here. All that is known: the pools are {}. Check the job's runs-on labels against them, \
          and whether the runner group lets its repository in",
         if pools.is_empty() { "none".to_owned() } else { pools.join("; ") }
     )

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::condition::pool_conditions;
+use super::{condition::pool_conditions, workflow_job};
 use crate::{
     model::{Job, JobState, Spec},
     world::{Pool, World},
@@ -12,9 +12,9 @@ use crate::{
 /// A job, as people see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobView {
-    /// GitHub's id in the scale set's messages.
+    /// GitHub's id in the scale set's messages; of a workflow job its public one, with `#` and the attempt from the second on.
     pub id: String,
-    /// The pool it was given to.
+    /// The pool it was given to, or goes to; empty where no pool can take it.
     pub pool: String,
     /// `OWNER/REPO`.
     pub repository: String,
@@ -24,7 +24,7 @@ pub struct JobView {
     pub run_id: i64,
     /// The labels it asks for.
     pub labels: Vec<String>,
-    /// available, assigned, started or completed.
+    /// available, assigned, started or completed; of a workflow job waiting, queued, in_progress or completed.
     pub state: String,
     /// Since when, by our clock.
     pub since: Timestamp,
@@ -38,7 +38,7 @@ pub struct JobView {
     pub waits_for: Option<String>,
 }
 
-/// Every job known, by pool and id.
+/// Every job known: those of scale sets by pool and id, then workflow jobs by id.
 #[must_use]
 pub fn jobs(world: &World, spec: &Spec, now: Timestamp) -> Vec<JobView> {
     let mut views = Vec::new();
@@ -47,6 +47,7 @@ pub fn jobs(world: &World, spec: &Spec, now: Timestamp) -> Vec<JobView> {
         let waits = pool_conditions(world, spec, pool, now).first().map(ToString::to_string);
         views.extend(pool.jobs.values().map(|job| view(pool, job, waits.as_deref())));
     }
+    views.extend(workflow_job::views(world, spec, now));
     views
 }
 

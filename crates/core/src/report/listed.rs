@@ -7,6 +7,7 @@ use crate::{
     model::{PoolSpec, Spec},
     plan::{Census, advertised_capacity, limits_at},
     ports::JobRecord,
+    route::Routes,
     world::World,
 };
 
@@ -35,58 +36,38 @@ pub fn explain_listed(
         "in_progress" => {
             format!("{name} runs on {}", runner.unwrap_or("a runner that GitHub does not name"))
         }
-        "queued" => match choose(spec, &record.labels) {
-            Choice::Pool(of) => {
-                if let Some(pool) = world.pool(of.name.as_str()) {
-                    conditions = pool_conditions(world, spec, pool, now);
+        "queued" => {
+            let routes = Routes::of(spec, |_| true);
+            let pool = routes.pool_of(repository, &record.labels);
+            match (
+                pool.and_then(|pool| spec.pools.get(pool)),
+                routes.nearest(repository, &record.labels),
+            ) {
+                (Some(of), _) => {
+                    if let Some(pool) = world.pool(of.name.as_str()) {
+                        conditions = pool_conditions(world, spec, pool, now);
+                    }
+                    format!(
+                        "{name} is queued and GitHub has not given it to pool {}, {}",
+                        of.name,
+                        held(world, spec, of, now)
+                    )
                 }
-                format!(
-                    "{name} is queued and GitHub has not given it to pool {}, {}",
-                    of.name,
-                    held(world, spec, of, now)
-                )
+                (None, Some((nearest, lacks))) => format!(
+                    "{name} is queued and no pool here can take it: the nearest is {nearest}, which lacks the labels {}",
+                    lacks.join(", ")
+                ),
+                (None, None) => {
+                    format!("{name} is queued and there is no pool here for {repository}")
+                }
             }
-            Choice::Nearest(of, missing) => format!(
-                "{name} is queued and no pool here can take it: the nearest is {}, which lacks the labels {}",
-                of.name,
-                missing.join(", ")
-            ),
-            Choice::None => format!("{name} is queued and there is no pool here"),
-        },
+        }
         other => format!(
             "{name} is not queued yet: GitHub holds it back itself (its status is `{other}`: an approval, a concurrency \
              group or another job)"
         ),
     };
     Some(Explanation { subject: "job".into(), sentence, conditions })
-}
-
-enum Choice<'a> {
-    Pool(&'a PoolSpec),
-    Nearest(&'a PoolSpec, Vec<String>),
-    None,
-}
-
-/// The pool that a job with these labels goes to: by priority, then fewest extra labels, then name. Where none has all
-/// of them, the one that lacks the fewest.
-fn choose<'a>(spec: &'a Spec, labels: &[String]) -> Choice<'a> {
-    let lacks = |of: &PoolSpec| -> Vec<String> {
-        let have = of.all_labels();
-        labels
-            .iter()
-            .filter(|label| !have.iter().any(|known| known.eq_ignore_ascii_case(label)))
-            .cloned()
-            .collect()
-    };
-    let able = spec.pools.values().filter(|of| lacks(of).is_empty());
-    if let Some(of) =
-        able.min_by_key(|of| (of.priority.saturating_neg(), of.all_labels().len(), of.name.clone()))
-    {
-        return Choice::Pool(of);
-    }
-    let nearest =
-        spec.pools.values().map(|of| (lacks(of), of)).min_by_key(|(lacks, _)| lacks.len());
-    nearest.map_or(Choice::None, |(lacks, of)| Choice::Nearest(of, lacks))
 }
 
 /// Why GitHub may hold a job back from a pool whose labels fit.
@@ -192,6 +173,8 @@ mod tests {
                 runners: Vec::new(),
                 pools: Vec::new(),
                 jobs: Vec::new(),
+                workflow_jobs: Vec::new(),
+                scopes: Vec::new(),
                 troubles: Vec::new(),
             };
             let now = Timestamp::UNIX_EPOCH;
@@ -214,7 +197,7 @@ mod tests {
             "not given it to pool small, which advertises no capacity",
         );
         check("queued", &["gpu"], "not given it to pool big");
-        check("queued", &["linux", "arm64"], "the nearest is big, which lacks the labels arm64");
+        check("queued", &["linux", "arm64"], "the nearest is small, which lacks the labels arm64");
         check("waiting", &["linux"], "is not queued yet");
         check("in_progress", &["linux"], "runs on a runner that GitHub does not name");
         check("completed", &["linux"], "completed without a runner");

@@ -11,6 +11,7 @@ mod listed;
 mod plan_view;
 mod runners;
 mod status;
+mod workflow_job;
 
 pub use condition::{Condition, ConditionKind, pool_conditions};
 pub use explain::{Explanation, NotKnown, explain};

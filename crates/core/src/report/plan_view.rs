@@ -8,7 +8,7 @@ use super::{
     status::shown,
 };
 use crate::{
-    model::Spec,
+    model::{DemandSource, Spec},
     plan::{Census, demand, target_of},
     world::World,
 };
@@ -57,6 +57,13 @@ fn pool_plan(world: &World, spec: &Spec, pool: &crate::world::Pool, now: Timesta
             "{} jobs (GitHub counts {}, its messages and our busy runners {}) and min_idle {} make",
             jobs.jobs, jobs.by_counts, jobs.by_entries, target.limits.min_idle
         ),
+        None if pool.routed => format!(
+            "{} jobs ({} queued, {} running) and min_idle {} make",
+            jobs.jobs,
+            jobs.jobs.saturating_sub(census.busy),
+            census.busy,
+            target.limits.min_idle
+        ),
         None => {
             format!("min_idle {} beside {} busy runners make", target.limits.min_idle, census.busy)
         }
@@ -90,9 +97,9 @@ fn pool_plan(world: &World, spec: &Spec, pool: &crate::world::Pool, now: Timesta
     if live > wanted {
         actions.push(format!("give up {} runners as soon as they are free", live - wanted));
     }
-    let short = match of.scale_set() {
-        Some(_) => jobs.jobs > census.busy,
-        None => shown(&census) < target.desired,
+    let short = match of.demand {
+        DemandSource::Fixed => shown(&census) < target.desired,
+        DemandSource::ScaleSet(_) | DemandSource::Webhook => jobs.jobs > census.busy,
     };
     PoolPlan {
         pool: pool.state.name.to_string(),

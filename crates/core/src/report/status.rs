@@ -7,9 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::condition::{Condition, ConditionKind, pool_conditions};
 use crate::{
-    model::{
-        DemandSource, Phase, PoolSpec, ScaleSetTrack, SessionTrack, Spec, Statistics, TroubleKey,
-    },
+    model::{DemandSource, Phase, ScaleSetTrack, SessionTrack, Spec, Statistics, TroubleKey},
     plan::{Census, advertised_capacity, demand, limits_at, target_of},
     world::World,
 };
@@ -58,7 +56,7 @@ pub struct PoolStatus {
     pub capacity: u32,
     /// Runners by phase.
     pub phases: BTreeMap<Phase, usize>,
-    /// Jobs assigned and not started.
+    /// Jobs that were given to it, or go to it, and are not started.
     pub jobs_waiting: usize,
     /// GitHub's newest counts, and when they came.
     pub statistics: Option<(Statistics, Timestamp)>,
@@ -91,6 +89,12 @@ pub struct ScopeStatus {
     pub url: String,
     /// GitHub's refusal of its credential, and until when it is waited out.
     pub trouble: Option<(String, Timestamp)>,
+    /// When its workflow jobs were last caught up on, where a pool hears webhooks.
+    #[serde(default)]
+    pub caught_up_at: Option<Timestamp>,
+    /// Why they are not, and when that is tried again.
+    #[serde(default)]
+    pub catch_up_trouble: Option<(String, Timestamp)>,
 }
 
 /// The whole controller at a glance.
@@ -117,10 +121,16 @@ pub fn status(world: &World, spec: &Spec, now: Timestamp) -> Status {
         scopes: spec
             .scopes
             .iter()
-            .map(|(name, scope)| ScopeStatus {
-                name: name.to_string(),
-                url: scope.url.clone(),
-                trouble: trouble(&TroubleKey::Credential { scope: name.clone() }),
+            .map(|(name, scope)| {
+                let catch_up = world.scope(name).map(|view| &view.catch_up);
+                let failed = catch_up.and_then(|view| view.attempt.as_ref());
+                ScopeStatus {
+                    name: name.to_string(),
+                    url: scope.url.clone(),
+                    trouble: trouble(&TroubleKey::Credential { scope: name.clone() }),
+                    caught_up_at: catch_up.and_then(|view| view.done_at),
+                    catch_up_trouble: failed.map(|failed| (failed.error.clone(), failed.next_at)),
+                }
             })
             .collect(),
     }
@@ -155,9 +165,9 @@ fn pool_status(
     for runner in pool.runners.values() {
         *phases.entry(runner.phase()).or_default() += 1;
     }
-    let waiting = pool.waiting.len() + pool.available.len();
-    let short = match (of.map(PoolSpec::scale_set), target) {
-        (Some(None), Some(target)) => shown(&census) < target.desired,
+    let waiting = pool.waiting.len() + pool.available.len() + pool.queue.len();
+    let short = match (of.map(|of| &of.demand), target) {
+        (Some(DemandSource::Fixed), Some(target)) => shown(&census) < target.desired,
         _ => demand(pool, &census, now).jobs > census.busy,
     };
     let mut waits_for = pool_conditions(world, spec, pool, now);

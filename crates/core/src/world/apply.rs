@@ -55,6 +55,15 @@ impl World {
                 self.land(&Flight::ListRegistrations(scope.clone()));
                 self.apply_registration_list(&scope, began_at, result, now);
             }
+            Outcome::CaughtUp { scope, began_at, result } => {
+                self.land(&Flight::CatchUp(scope.clone()));
+                self.apply_caught_up(&scope, began_at, result, now);
+            }
+            Outcome::JobRead { scope, job, began_at, result } => {
+                self.land(&Flight::ReadJob(scope.clone(), job));
+                self.apply_read(&scope, job, began_at, result, now);
+            }
+            Outcome::Evidence(job) => self.apply_evidence(*job, None, now),
             Outcome::InstanceReady { runner } => self.apply_ready(&runner, now),
             Outcome::InstanceEnded { runner, exit } => self.apply_ended(&runner, &exit, now),
             Outcome::Said { runner, sign } => self.apply_sign(&runner, sign, now),
@@ -72,6 +81,12 @@ impl World {
             }
             Flight::ScaleSet(pool) | Flight::Poll(pool) | Flight::Acknowledge(pool, _) => {
                 self.touch(pool.as_str());
+            }
+            // Looks wait for each other, and for the list.
+            Flight::CatchUp(scope) | Flight::ReadJob(scope, _) => {
+                for pool in self.pools.values_mut().filter(|pool| pool.is_routed_in(scope)) {
+                    pool.touched = true;
+                }
             }
             Flight::ListInstances(_) | Flight::ListRegistrations(_) => {}
         }

@@ -258,8 +258,9 @@ impl World {
 
     fn finish(&mut self, name: &RunnerName, job: Option<JobId>, now: Timestamp) {
         if let Some(pool) = self.pools.get_mut(name.pool_str()) {
-            // No counts tell of the jobs of runners that register by themselves.
-            if pool.state.registers_in.is_some() {
+            // No counts tell of the jobs of runners that register by themselves. Webhooks tell of each job, and have told of this one
+            // or will.
+            if pool.state.registers_in.is_some() && (!pool.routed || job.is_some()) {
                 return;
             }
             let completed = job

@@ -6,7 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{World, pool::UNTOLD};
 use crate::model::{
-    EventKind, Job, JobEntry, JobEntryKind, JobState, Message, MessageId, PoolName, RunnerName,
+    EventKind, Job, JobEntry, JobEntryKind, JobId, JobState, Message, MessageId, PoolName,
+    RunnerName,
 };
 
 /// How long a completed job is kept, to explain it.
@@ -94,21 +95,33 @@ impl World {
         let Some(runner) = runner.and_then(|runner| RunnerName::new(&*runner).ok()) else {
             return;
         };
-        // Counts that came without the completion still contain the job.
+        self.runner_has_job(&runner, &entry.id, completed, counted, now);
+    }
+
+    /// A runner is told to have a job, or to have had it. `counted`: GitHub's counts that came with it know it.
+    pub(super) fn runner_has_job(
+        &mut self,
+        runner: &RunnerName,
+        job: &JobId,
+        completed: bool,
+        counted: bool,
+        now: Timestamp,
+    ) {
         if let Some(pool) = self.pools.get_mut(runner.pool_str()) {
-            if completed && counted {
-                pool.finished.remove(&runner);
-            } else if let Some(finished) = pool.finished.get_mut(&runner) {
-                finished.job = Some(entry.id.clone());
+            // Counts that came without the completion still contain the job. Where no counts come, its news is all there is.
+            if pool.routed || completed && counted {
+                pool.finished.remove(runner);
+            } else if let Some(finished) = pool.finished.get_mut(runner) {
+                finished.job = Some(job.clone());
             }
         }
-        let Some(row) = self.runner(&runner).cloned() else {
+        let Some(row) = self.runner(runner).cloned() else {
             return;
         };
-        self.found_busy(row, Some(entry.id.clone()), now);
+        self.found_busy(row, Some(job.clone()), now);
         if completed
-            && let Some(row) = self.runner(&runner).cloned()
-            && row.job() == Some(&entry.id)
+            && let Some(row) = self.runner(runner).cloned()
+            && row.job() == Some(job)
             && let Ok(row) = row.job_completed(now)
         {
             self.put(row, now);

@@ -10,7 +10,7 @@ use crate::{
     model::{
         BackendName, EventKind, InstanceSpec, JobId, MessageId, PoolName, Proof, Reason,
         Registration, Runner, RunnerGroupId, RunnerName, ScaleSetId, ScaleSetTrack, ScopeName,
-        SessionId, SessionTrack, Trouble, TroubleKey,
+        SessionId, SessionTrack, Trouble, TroubleKey, WorkflowJobId,
     },
     ports::ScaleSetRecord,
 };
@@ -193,6 +193,20 @@ pub enum Action {
     ListInstances(BackendName),
     /// A scope's registrations are listed.
     ListRegistrations(ScopeName),
+    /// A scope's jobs are caught up on.
+    CatchUp {
+        /// The scope.
+        scope: ScopeName,
+        /// The repositories; none: those that were active of late.
+        repositories: Vec<String>,
+    },
+    /// A workflow job is read.
+    ReadJob {
+        /// Through which scope.
+        scope: ScopeName,
+        /// Which.
+        job: WorkflowJobId,
+    },
     /// A deleted pool of which nothing is left is forgotten.
     ForgetPool(PoolName),
     /// A pool's runners register by themselves from now on, in this scope; `None`: in its scale set.
@@ -292,6 +306,14 @@ impl World {
                 Some(Effect::ListInstances { backend })
             }
             Action::ListRegistrations(scope) => Some(Effect::ListRegistrations { scope }),
+            Action::CatchUp { scope, repositories } => {
+                let cursor = self.scope(&scope)?.catch_up.state.cursor;
+                Some(Effect::CatchUp { scope, repositories, cursor })
+            }
+            Action::ReadJob { scope, job } => {
+                let repository = self.workflow_job(job)?.row.job.repository.clone();
+                Some(Effect::ReadJob { scope, repository, job })
+            }
             other => self.begin_for_pool(other, now),
         };
         if let Some(flight) = effect.as_ref().and_then(Effect::flight) {

@@ -32,6 +32,13 @@ impl World {
             let row = self.pools.get(&key.pool).and_then(|pool| pool.jobs.get(&key.job)).cloned();
             batch.jobs.insert(key, row);
         }
+        for id in changes.workflow_jobs {
+            batch.workflow_jobs.insert(id, self.workflow_job(id).map(|known| known.row.clone()));
+        }
+        for name in changes.scopes {
+            let row = self.scopes.get(&name).map(|view| view.catch_up.state.clone());
+            batch.scopes.insert(name, row);
+        }
         for key in changes.troubles {
             let row = self.troubles.get(&key).cloned();
             batch.troubles.insert(key, row);
@@ -58,6 +65,8 @@ impl World {
             self.changes.pools.insert(name);
         }
         self.changes.jobs.extend(batch.jobs.into_keys());
+        self.changes.workflow_jobs.extend(batch.workflow_jobs.into_keys());
+        self.changes.scopes.extend(batch.scopes.into_keys());
         self.changes.troubles.extend(batch.troubles.into_keys());
     }
 

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{BackendView, Changes, Forgotten, Pool, ScopeView, World};
+use super::{BackendView, Changes, Forgotten, Pool, ScopeView, WorkflowJobs, World};
 use crate::{
-    model::{BackendName, JobState, PoolState, SessionTrack, Spec},
+    model::{BackendName, DemandSource, JobState, PoolState, SessionTrack, Spec},
     planted::{Bug, planted},
     ports::{Capabilities, Stored},
+    route::Routes,
 };
 
 /// A gap since the last commit over which deadlines begin anew: the machine slept, or the clock was set.
@@ -44,6 +45,9 @@ impl World {
                 })
                 .collect(),
             scopes: spec.scopes.keys().map(|name| (name.clone(), ScopeView::default())).collect(),
+            workflow_jobs: WorkflowJobs::of(Routes::of(spec, |of| {
+                of.demand == DemandSource::Webhook
+            })),
             troubles: stored
                 .troubles
                 .into_iter()
@@ -78,6 +82,24 @@ impl World {
                 .entry(name.clone())
                 .or_insert_with(|| Pool::new(PoolState::new(name.clone())));
         }
+        for pool in world.pools.values_mut() {
+            pool.routed = world.workflow_jobs.routes.has(&pool.state.name);
+        }
+        for (name, state) in stored.scopes {
+            match world.scopes.get_mut(&name) {
+                Some(view) => view.catch_up.state = state,
+                // It is not in the configuration any more.
+                None => {
+                    world.changes.scopes.insert(name);
+                }
+            }
+        }
+        let mut workflow_jobs = stored.workflow_jobs;
+        for row in workflow_jobs.iter_mut().filter(|row| set_back && row.since > now) {
+            row.since = now;
+            world.changes.workflow_jobs.insert(row.job.id);
+        }
+        world.load_workflow_jobs(workflow_jobs);
         for runner in stored.runners {
             let name = runner.pool();
             let before = runner.clone();

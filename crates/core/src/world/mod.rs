@@ -12,6 +12,7 @@ mod apply_registration;
 mod apply_scale_set;
 mod begin;
 mod changes;
+mod evidence;
 mod load;
 mod pool;
 
@@ -21,13 +22,16 @@ use jiff::Timestamp;
 
 pub(crate) use apply_scale_set::same_labels;
 pub use begin::Action;
+use evidence::WorkflowJobs;
+pub use evidence::{KnownJob, QUEUE_BELIEVED};
 pub use pool::{ASSIGNMENT_BELIEVED, Finished, Pool};
 
 use crate::{
     effect::{Effect, Flight},
     model::{
         Attempt, BackendName, ControllerId, Event, EventKind, JobId, MessageId, PoolName, Reason,
-        Runner, RunnerName, ScaleSetTrack, ScopeName, Trouble, TroubleKey,
+        Runner, RunnerName, ScaleSetTrack, ScopeName, ScopeState, Trouble, TroubleKey,
+        WorkflowJobId,
     },
     planted::{Bug, planted},
     ports::{Capabilities, JobKey, RateLimit},
@@ -62,6 +66,25 @@ pub struct ScopeView {
     pub attempt: Option<Attempt>,
     /// What its credential may still ask, as of GitHub's newest answer.
     pub rate_limit: Option<RateLimit>,
+    /// What its webhooks may not have told.
+    pub catch_up: CatchUpView,
+}
+
+/// How far a scope's workflow jobs are caught up on.
+#[derive(Debug, Clone, Default)]
+pub struct CatchUpView {
+    /// The stored row.
+    pub state: ScopeState,
+    /// When the newest list was begun; `None`: not in this life yet.
+    pub done_at: Option<Timestamp>,
+    /// Lists that failed since.
+    pub attempt: Option<Attempt>,
+    /// Looks at jobs that failed since the last one that worked.
+    pub read_attempt: Option<Attempt>,
+    /// Whether it is known, and told, that the credential may not read jobs.
+    pub may_not_read: bool,
+    /// Jobs that were believed to wait or run and that the newest list did not have: they are read one by one.
+    pub missing: BTreeSet<WorkflowJobId>,
 }
 
 /// A runner that is gone.
@@ -83,6 +106,8 @@ struct Changes {
     runners: BTreeSet<RunnerName>,
     pools: BTreeSet<PoolName>,
     jobs: BTreeSet<JobKey>,
+    workflow_jobs: BTreeSet<WorkflowJobId>,
+    scopes: BTreeSet<ScopeName>,
     troubles: BTreeSet<TroubleKey>,
 }
 
@@ -101,6 +126,7 @@ pub struct World {
     pools: BTreeMap<PoolName, Pool>,
     backends: BTreeMap<BackendName, BackendView>,
     scopes: BTreeMap<ScopeName, ScopeView>,
+    workflow_jobs: WorkflowJobs,
     troubles: BTreeMap<TroubleKey, Trouble>,
     flights: BTreeMap<Flight, Timestamp>,
     suspects: BTreeSet<RunnerName>,
@@ -325,6 +351,13 @@ impl World {
     /// Marks a runner to go, with each reason told once.
     fn retire(&mut self, runner: Runner, reason: Reason, even_busy: bool, now: Timestamp) {
         let known = runner.retiring.as_ref().map(|retiring| &retiring.reason);
+        // What was told of jobs before is doubted: one that waits would have come to it.
+        if known.is_none()
+            && reason == Reason::IdleRemoved
+            && let Some(pool) = self.pools.get_mut(runner.name.pool_str())
+        {
+            pool.doubted = Some(now);
+        }
         if known.is_none_or(|known| reason.overrides_busy() && *known != reason) {
             self.tell(
                 EventKind::Retired { runner: runner.name.clone(), reason: reason.clone() },

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::{
     model::{
         Attempt, Job, JobId, JobState, MessageId, PoolState, Proof, Registration, Runner,
-        RunnerGroupId, RunnerName, ScaleSetTrack, ScopeName, Statistics, later,
+        RunnerGroupId, RunnerName, ScaleSetTrack, ScopeName, Statistics, WorkflowJobId, later,
     },
     planted::{Bug, planted},
     ports::ScaleSetRecord,
@@ -43,7 +43,13 @@ pub struct Pool {
     pub waiting: BTreeSet<JobId>,
     /// The jobs that can be acquired.
     pub available: BTreeSet<JobId>,
-    /// Ends that the counts do not know yet.
+    /// Whether workflow jobs go to it, as webhooks tell of them.
+    pub routed: bool,
+    /// The workflow jobs that wait for it, and since when each is believed to: the oldest belief first.
+    pub queue: BTreeSet<(Timestamp, WorkflowJobId)>,
+    /// What was heard of its workflow jobs before is not believed any more, until GitHub says it again.
+    pub doubted: Option<Timestamp>,
+    /// Ends that the counts, or the news of jobs, do not know yet.
     pub finished: BTreeMap<RunnerName, Finished>,
     /// The runner group, as looked up in this life.
     pub group: Option<RunnerGroupId>,
@@ -91,6 +97,9 @@ impl Pool {
             jobs: BTreeMap::new(),
             waiting: BTreeSet::new(),
             available: BTreeSet::new(),
+            routed: false,
+            queue: BTreeSet::new(),
+            doubted: None,
             finished: BTreeMap::new(),
             group: None,
             scope: None,
@@ -111,6 +120,11 @@ impl Pool {
             touched: true,
             due: None,
         }
+    }
+
+    /// Whether workflow jobs of this scope go to it.
+    pub(super) fn is_routed_in(&self, scope: &ScopeName) -> bool {
+        self.routed && self.state.registers_in.as_ref() == Some(scope)
     }
 
     /// Keeps the index of absences true, before `next` takes its row's place.

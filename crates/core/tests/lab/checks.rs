@@ -43,7 +43,10 @@ pub(super) fn flight_of(outcome: &Outcome) -> Option<Flight> {
         Outcome::Acknowledged { pool, message, .. } => Flight::Acknowledge(pool.clone(), *message),
         Outcome::ListedInstances { backend, .. } => Flight::ListInstances(backend.clone()),
         Outcome::ListedRegistrations { scope, .. } => Flight::ListRegistrations(scope.clone()),
-        Outcome::InstanceReady { .. }
+        Outcome::CaughtUp { scope, .. } => Flight::CatchUp(scope.clone()),
+        Outcome::JobRead { scope, job, .. } => Flight::ReadJob(scope.clone(), *job),
+        Outcome::Evidence(_)
+        | Outcome::InstanceReady { .. }
         | Outcome::InstanceEnded { .. }
         | Outcome::Said { .. }
         | Outcome::WatchBroke { .. }
@@ -100,7 +103,12 @@ pub(super) fn effect(world: &World, effect: &Effect) -> Result<(), String> {
             .pool(pool.as_str())
             .is_some_and(|pool| pool.state.unacknowledged.contains(message)),
         Effect::StopPoll { pool } => world.is_flying(&Flight::Poll(pool.clone())),
-        Effect::ListInstances { .. } | Effect::ListRegistrations { .. } => true,
+        Effect::ReadJob { repository, job, .. } => {
+            world.workflow_job(*job).is_some_and(|known| known.row.job.repository == *repository)
+        }
+        Effect::ListInstances { .. }
+        | Effect::ListRegistrations { .. }
+        | Effect::CatchUp { .. } => true,
     };
     if fits { Ok(()) } else { Err(format!("{effect:?} does not fit the rows")) }
 }

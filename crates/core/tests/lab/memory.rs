@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use dayfly_core::{
-    model::{ControllerId, Job, PoolName, PoolState, Runner, RunnerName, Trouble, TroubleKey},
+    model::{
+        ControllerId, Job, PoolName, PoolState, Runner, RunnerName, ScopeName, ScopeState,
+        TrackedJob, Trouble, TroubleKey, WorkflowJobId,
+    },
     ports::{Batch, JobKey, Stored},
     world::World,
 };
@@ -16,6 +19,8 @@ pub(super) struct Memory {
     runners: BTreeMap<RunnerName, Runner>,
     pools: BTreeMap<PoolName, PoolState>,
     jobs: BTreeMap<JobKey, Job>,
+    workflow_jobs: BTreeMap<WorkflowJobId, TrackedJob>,
+    scopes: BTreeMap<ScopeName, ScopeState>,
     troubles: BTreeMap<TroubleKey, Trouble>,
 }
 
@@ -27,6 +32,8 @@ impl Memory {
             runners: BTreeMap::new(),
             pools: BTreeMap::new(),
             jobs: BTreeMap::new(),
+            workflow_jobs: BTreeMap::new(),
+            scopes: BTreeMap::new(),
             troubles: BTreeMap::new(),
         }
     }
@@ -38,6 +45,8 @@ impl Memory {
             runners: self.runners.values().cloned().collect(),
             pools: self.pools.values().cloned().collect(),
             jobs: self.jobs.iter().map(|(key, job)| (key.pool.clone(), job.clone())).collect(),
+            workflow_jobs: self.workflow_jobs.values().cloned().collect(),
+            scopes: self.scopes.clone().into_iter().collect(),
             troubles: self.troubles.clone().into_iter().collect(),
         }
     }
@@ -78,6 +87,8 @@ impl Memory {
             }
         }
         replace(&mut self.jobs, &batch.jobs);
+        replace(&mut self.workflow_jobs, &batch.workflow_jobs);
+        replace(&mut self.scopes, &batch.scopes);
         replace(&mut self.troubles, &batch.troubles);
         if !batch.is_empty() {
             self.clock = batch.clock;
@@ -111,6 +122,18 @@ impl Memory {
             }
         }
         same("job", &self.jobs, &jobs)?;
+        let jobs: BTreeMap<_, _> =
+            world.workflow_jobs().map(|known| (known.row.job.id, known.row.clone())).collect();
+        same("workflow job", &self.workflow_jobs, &jobs)?;
+        // A scope of which there is nothing to remember needs no row.
+        let scopes: BTreeMap<_, _> = world
+            .scopes()
+            .map(|(name, view)| (name.clone(), view.catch_up.state.clone()))
+            .filter(|(name, state)| {
+                *state != ScopeState::default() || self.scopes.contains_key(name)
+            })
+            .collect();
+        same("scope", &self.scopes, &scopes)?;
         if let Some(name) = self.pools.keys().find(|name| !pools.contains_key(*name)) {
             return Err(format!("pool {name} is stored and the world does not know it"));
         }

@@ -7,7 +7,8 @@ use dayfly_core::{
     },
     model::{InstanceId, RegistrationId, RunnerGroupId, RunnerName, ScaleSetId, SessionId},
     ports::{
-        BackendError, BackendErrorKind, ForgeError, ForgeErrorKind, RunnerRecord, ScaleSetRecord,
+        BackendError, BackendErrorKind, CaughtUp, ForgeError, ForgeErrorKind, RunnerRecord,
+        ScaleSetRecord,
     },
 };
 use jiff::Timestamp;
@@ -119,6 +120,23 @@ impl Outside {
                     Err(github_error(ForgeErrorKind::Transient))
                 };
                 Outcome::ListedRegistrations { scope, began_at, result }
+            }
+            Effect::CatchUp { scope, .. } => {
+                let (jobs, cursor) = (self.open_jobs(), Some(self.id()));
+                let result = if fate == Fate::Works {
+                    Ok(CaughtUp { jobs, cursor, redelivered: 0 })
+                } else {
+                    Err(github_error(ForgeErrorKind::Transient))
+                };
+                Outcome::CaughtUp { scope, began_at, result }
+            }
+            Effect::ReadJob { scope, job, .. } => {
+                let result = if fate == Fate::Works {
+                    Ok(self.workflow_job(job.id).map(Box::new))
+                } else {
+                    Err(github_error(ForgeErrorKind::Transient))
+                };
+                Outcome::JobRead { scope, job, began_at, result }
             }
             Effect::StopPoll { .. } => return Ok(None),
         }))

@@ -37,8 +37,10 @@ pub struct Run {
 
 impl Run {
     pub fn new(lab: Lab, max: usize) -> Result<Self, String> {
-        let alone = lab.spec.pools.values().all(|pool| pool.demand == DemandSource::Fixed);
-        let outside = Outside::new(max, alone);
+        let mut pools = lab.spec.pools.values();
+        let alone = pools.clone().all(|pool| pool.scale_set().is_none());
+        let webhooks = pools.all(|pool| pool.demand == DemandSource::Webhook);
+        let outside = Outside::new(max, alone, webhooks);
         let mut run = Self { lab, outside, log: Vec::new(), next_due: None };
         run.pass()?;
         Ok(run)
@@ -79,6 +81,7 @@ impl Run {
             36 => self.stale_news(tape),
             37 => self.misfortune(tape),
             38..=40 => self.user(tape),
+            42 | 43 => self.delivery(tape),
             41 => {
                 self.lab.disk_full = tape.chance(30);
                 self.pass()
@@ -135,11 +138,38 @@ impl Run {
         }
     }
 
+    /// A delivery arrives, in any order; or is lost, or comes again later.
+    fn delivery(&mut self, tape: &mut Tape) -> Result<(), String> {
+        let waiting = self.outside.deliveries.len();
+        if waiting == 0 {
+            return Ok(());
+        }
+        let which = tape.pick(waiting);
+        match tape.pick(10) {
+            8 => {
+                let lost = self.outside.deliveries.remove(which);
+                self.log.push(format!("lost: {lost:?}"));
+                Ok(())
+            }
+            9 => {
+                let told = self.outside.deliveries[which].clone();
+                self.happens(Outcome::Evidence(told.into()))
+            }
+            _ => {
+                let told = self.outside.deliveries.remove(which);
+                self.happens(Outcome::Evidence(told.into()))
+            }
+        }
+    }
+
     fn queue(&mut self, tape: &mut Tape) -> Result<(), String> {
         if self.outside.jobs.len() < 30 && !tape.chance(20) {
             let id = JobId(format!("j{}", self.outside.id()).into());
             self.log.push(format!("queued: {id}"));
-            self.outside.jobs.insert(id, JobTruth::Queued);
+            self.outside.jobs.insert(id.clone(), JobTruth::Queued);
+            if self.outside.alone {
+                self.outside.tell(JobEntryKind::Available, &id);
+            }
             return Ok(());
         }
         // A job is cancelled before a runner took it.
@@ -148,7 +178,7 @@ impl Run {
         if let Some((id, was)) = found.map(|(id, job)| (id.clone(), job.clone())) {
             self.log.push(format!("cancelled: {id}"));
             self.outside.jobs.insert(id.clone(), JobTruth::Done);
-            if was == JobTruth::Assigned {
+            if was == JobTruth::Assigned || self.outside.alone {
                 let result = "canceled".into();
                 self.outside.tell(JobEntryKind::Completed { result, runner: String::new() }, &id);
             }
@@ -272,6 +302,9 @@ impl Run {
         while self.lab.now < until {
             self.pass()?;
             self.answer_all()?;
+            for told in std::mem::take(&mut self.outside.deliveries) {
+                self.happens(Outcome::Evidence(told.into()))?;
+            }
             for name in self.outside.instances.keys().cloned().collect::<Vec<_>>() {
                 if let Some(said) = self.outside.step(&name) {
                     self.happens(said)?;

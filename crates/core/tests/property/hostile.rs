@@ -8,11 +8,11 @@ use dayfly_core::{
     model::{
         BackendName, Exit, InstanceId, InstanceSpec, JobEntry, JobEntryKind, JobId, Message,
         MessageId, PoolName, RegistrationId, RunnerGroupId, RunnerName, ScaleSetId, ScopeName,
-        SessionId, Sign, Statistics, Suffix,
+        SessionId, Sign, Statistics, Suffix, WorkflowJob, WorkflowJobId, WorkflowJobStatus,
     },
     ports::{
-        BackendError, BackendErrorKind, ForgeError, ForgeErrorKind, InstanceRecord, InstanceStatus,
-        Permission, RunnerRecord, ScaleSetRecord,
+        BackendError, BackendErrorKind, CaughtUp, ForgeError, ForgeErrorKind, InstanceRecord,
+        InstanceStatus, Permission, RunnerRecord, ScaleSetRecord,
     },
 };
 use jiff::{SignedDuration, Timestamp};
@@ -31,7 +31,31 @@ pub struct Hostile<'a> {
 
 impl Hostile<'_> {
     pub fn outcome(&mut self) -> Outcome {
-        match self.tape.pick(16) {
+        match self.tape.pick(19) {
+            16 => Outcome::Evidence(self.workflow_job().into()),
+            17 => Outcome::CaughtUp {
+                scope: self.scope(),
+                began_at: self.time(),
+                result: if self.tape.chance(70) {
+                    Ok(CaughtUp {
+                        jobs: (0..self.tape.pick(4)).map(|_| self.workflow_job()).collect(),
+                        cursor: self.tape.chance(50).then(|| self.big()),
+                        redelivered: self.number(),
+                    })
+                } else {
+                    Err(self.github_error())
+                },
+            },
+            18 => Outcome::JobRead {
+                scope: self.scope(),
+                job: self.workflow_job_id(),
+                began_at: self.time(),
+                result: if self.tape.chance(70) {
+                    Ok(self.tape.chance(70).then(|| self.workflow_job().into()))
+                } else {
+                    Err(self.github_error())
+                },
+            },
             0..=3 => {
                 let runner = self.runner();
                 Outcome::Instance { runner, call: self.instance_call(), result: self.instance() }
@@ -295,6 +319,33 @@ impl Hostile<'_> {
             run_id: self.big(),
             labels: vec![self.text()],
             queued_at: Some(self.time()),
+        }
+    }
+
+    fn workflow_job_id(&mut self) -> WorkflowJobId {
+        WorkflowJobId { id: self.big(), attempt: self.number() }
+    }
+
+    fn workflow_job(&mut self) -> WorkflowJob {
+        let status = [
+            WorkflowJobStatus::Waiting,
+            WorkflowJobStatus::Queued,
+            WorkflowJobStatus::InProgress,
+            WorkflowJobStatus::Completed,
+        ][self.tape.pick(4)];
+        let runner = if self.tape.chance(70) { self.runner().to_string() } else { self.text() };
+        let repository = if self.tape.chance(80) { "acme/app".into() } else { self.text() };
+        let labels = if self.tape.chance(80) { Vec::new() } else { vec![self.text()] };
+        WorkflowJob {
+            id: self.workflow_job_id(),
+            run_id: self.big(),
+            repository,
+            name: self.text(),
+            status,
+            conclusion: self.tape.chance(50).then(|| self.text()),
+            labels,
+            runner: self.tape.chance(50).then_some(runner),
+            created_at: self.tape.chance(50).then(|| self.time()),
         }
     }
 

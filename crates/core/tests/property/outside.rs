@@ -6,7 +6,8 @@ use dayfly_core::{
     effect::Outcome,
     model::{
         Exit, InstanceId, JobEntry, JobEntryKind, JobId, Message, MessageId, RegistrationId,
-        RunnerName, ScaleSetId, SessionId, Sign, Statistics,
+        RunnerName, ScaleSetId, SessionId, Sign, Statistics, WorkflowJob, WorkflowJobId,
+        WorkflowJobStatus,
     },
     ports::{InstanceRecord, InstanceStatus, RunnerRecord},
 };
@@ -44,8 +45,12 @@ pub enum Process {
 #[derive(Debug, Default)]
 pub struct Outside {
     pub max: usize,
-    /// Runners register by themselves: GitHub gives each a queued job, and tells nobody.
+    /// Runners register by themselves: GitHub gives each a queued job.
     pub alone: bool,
+    /// It tells of that by webhooks, else nobody.
+    pub webhooks: bool,
+    /// Deliveries on their way.
+    pub deliveries: Vec<WorkflowJob>,
     pub jobs: BTreeMap<JobId, JobTruth>,
     pub set: Option<ScaleSetId>,
     pub session: Option<SessionId>,
@@ -67,8 +72,8 @@ pub struct Outside {
 }
 
 impl Outside {
-    pub fn new(max: usize, alone: bool) -> Self {
-        Self { max, alone, ..Self::default() }
+    pub fn new(max: usize, alone: bool, webhooks: bool) -> Self {
+        Self { max, alone, webhooks, ..Self::default() }
     }
 
     /// Time passes. A session whose owner is not heard any more lingers for some minutes.
@@ -123,7 +128,47 @@ impl Outside {
         }
     }
 
+    /// What GitHub's REST API and its webhooks tell of a job.
+    pub fn workflow_job(&self, id: i64) -> Option<WorkflowJob> {
+        let (status, runner) = match self.jobs.get(&JobId(format!("j{id}").into()))? {
+            JobTruth::Queued | JobTruth::Assigned => (WorkflowJobStatus::Queued, None),
+            JobTruth::Running(runner) => (WorkflowJobStatus::InProgress, Some(runner.to_string())),
+            JobTruth::Done => (WorkflowJobStatus::Completed, None),
+        };
+        Some(WorkflowJob {
+            id: WorkflowJobId { id, attempt: 1 },
+            run_id: 1,
+            repository: "acme/app".into(),
+            name: "build".into(),
+            status,
+            conclusion: (status == WorkflowJobStatus::Completed).then(|| "success".into()),
+            labels: vec!["self-hosted".into()],
+            runner,
+            created_at: None,
+        })
+    }
+
+    /// Every job of a run that is not over.
+    pub fn open_jobs(&self) -> Vec<WorkflowJob> {
+        let ids = self.jobs.keys().filter_map(number);
+        let open = |job: &WorkflowJob| job.status != WorkflowJobStatus::Completed;
+        ids.filter_map(|id| self.workflow_job(id)).filter(open).collect()
+    }
+
     pub fn tell(&mut self, kind: JobEntryKind, job: &JobId) {
+        if self.webhooks {
+            let runner = match &kind {
+                JobEntryKind::Completed { runner, .. } if !runner.is_empty() => {
+                    Some(runner.clone())
+                }
+                _ => None,
+            };
+            let told = number(job).and_then(|id| self.workflow_job(id));
+            self.deliveries.extend(told.map(|told| {
+                let runner = runner.or(told.runner.clone());
+                WorkflowJob { runner, ..told }
+            }));
+        }
         if self.alone {
             return;
         }
@@ -254,6 +299,10 @@ impl Outside {
         self.die(name);
         Ok(())
     }
+}
+
+fn number(job: &JobId) -> Option<i64> {
+    job.0.strip_prefix('j')?.parse().ok()
 }
 
 fn exit(had_job: bool) -> Exit {

@@ -15,7 +15,7 @@ use dayfly_core::{
 use super::{show, stage::Stage, words};
 
 /// Takes the word `again` off the end: the answer comes a second time.
-fn again(words: &[String]) -> (&[String], bool) {
+pub fn again(words: &[String]) -> (&[String], bool) {
     match words {
         [rest @ .., last] if last == "again" => (rest, true),
         _ => (words, false),
@@ -23,7 +23,7 @@ fn again(words: &[String]) -> (&[String], bool) {
 }
 
 /// Splits off the verb's words and tells whether they are there.
-fn after<'a>(words: &'a [String], verb: &str) -> Option<&'a [String]> {
+pub fn after<'a>(words: &'a [String], verb: &str) -> Option<&'a [String]> {
     let verb: Vec<&str> = verb.split(' ').collect();
     let matches = words.len() >= verb.len() && words.iter().zip(&verb).all(|(one, two)| one == two);
     matches.then(|| &words[verb.len()..])
@@ -215,7 +215,7 @@ fn runner_record(stage: &Stage, alias: &str, state: &str) -> Result<RunnerRecord
 }
 
 /// Splits `head: one, two` into its head and its parts.
-fn parts(command: &str) -> (&str, Vec<&str>) {
+pub fn parts(command: &str) -> (&str, Vec<&str>) {
     let (head, tail) = command.split_once(": ").unwrap_or((command, ""));
     (head, tail.split(", ").filter(|part| !part.is_empty()).collect())
 }

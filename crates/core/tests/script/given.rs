@@ -20,24 +20,27 @@ pub struct Given {
 }
 
 impl Given {
-    /// `given scope NAME`, `given backend NAME OPTIONS`, `given pool NAME OPTIONS`.
+    /// `given scope NAME repositories=acme/app`, `given backend NAME OPTIONS`, `given pool NAME OPTIONS`.
     pub fn take(&mut self, words: &[String]) -> Result<(), String> {
         let [what, name, options @ ..] = words else {
             return Err("given what?".into());
         };
         match what.as_str() {
-            "scope" => self.scope(name),
+            "scope" => self.scope(name, options),
             "backend" => self.backend(name, options),
             "pool" => self.pool(name, options),
             _ => Err(format!("`given {what}` is not known")),
         }
     }
 
-    fn scope(&mut self, name: &str) -> Result<(), String> {
+    fn scope(&mut self, name: &str, options: &[String]) -> Result<(), String> {
+        let repositories = words::pairs(options)?.get("repositories").copied();
         let spec = ScopeSpec {
             url: format!("https://github.example/{name}"),
             kind: ScopeKind::Organization(name.to_owned()),
-            repositories: Vec::new(),
+            repositories: repositories
+                .map(|of| of.split(',').map(str::to_owned).collect())
+                .unwrap_or_default(),
         };
         self.spec.scopes.insert(words::scope(name)?, spec);
         Ok(())
@@ -96,6 +99,7 @@ impl Given {
                 "adopt" => set(&mut pool)?.adopt = value == "yes",
                 "set" => set(&mut pool)?.name = value.into(),
                 "demand" if value == "fixed" => pool.demand = DemandSource::Fixed,
+                "demand" if value == "webhook" => pool.demand = DemandSource::Webhook,
                 "labels" => pool.labels = value.split(',').map(str::to_owned).collect(),
                 "image" => {
                     pool.mark = value.into();
@@ -116,7 +120,7 @@ impl Given {
         for schedule in schedules {
             pool.schedules.push(read_schedule(&schedule)?);
         }
-        if pool.demand == DemandSource::Fixed {
+        if pool.scale_set().is_none() {
             let mark = pool.demand.mark(&pool.instance, &pool.scope, &pool.group, &pool.labels);
             pool.mark = mark.into();
         }

@@ -6,9 +6,11 @@
 //! - `stage`: the laboratory with the aliases of runners (`r1`, `r2`, … in the order of their making);
 //! - `when`: what each command does;
 //! - `answers`: what GitHub and the engines answer to calls under way;
+//! - `evidence`: what webhooks and GitHub's REST API tell of workflow jobs;
 //! - `show`: how effects, events and reports are written.
 
 mod answers;
+mod evidence;
 pub mod file;
 mod given;
 mod show;

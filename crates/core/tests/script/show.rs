@@ -47,6 +47,7 @@ fn event(stage: &Stage, kind: &EventKind) -> String {
             None => format!("job {job} of {pool} {state}"),
         },
         EventKind::ScaleSet { pool, what } => format!("{pool}: {what}"),
+        EventKind::Scope { scope, what } => format!("{scope}: {what}"),
         EventKind::Trouble { pool, backend, scope, error, failures, next_attempt_at } => {
             let of = [
                 pool.as_ref().map(|name| format!("pool {name}")),
@@ -94,6 +95,16 @@ pub fn effect(effect: &Effect) -> String {
         Effect::Acknowledge { pool, message, .. } => format!("{pool}: acknowledge {message}"),
         Effect::ListInstances { backend } => format!("list {backend}"),
         Effect::ListRegistrations { scope } => format!("list {scope}"),
+        Effect::CatchUp { scope, repositories, cursor } => {
+            let of = if repositories.is_empty() {
+                String::new()
+            } else {
+                format!(" ({})", repositories.join(", "))
+            };
+            let after = cursor.map_or_else(String::new, |cursor| format!(" after {cursor}"));
+            format!("catch up on {scope}{of}{after}")
+        }
+        Effect::ReadJob { repository, job, .. } => format!("read job {job} of {repository}"),
     }
 }
 
@@ -157,6 +168,9 @@ pub fn status(stage: &mut Stage) {
     for backend in status.backends.iter().filter(|backend| backend.trouble.is_some()) {
         lines.push(format!("=> {} is in trouble: {:?}", backend.name, backend.trouble));
     }
+    for scope in status.scopes.iter().filter(|scope| scope.catch_up_trouble.is_some()) {
+        lines.push(format!("=> {} is not caught up: {:?}", scope.name, scope.catch_up_trouble));
+    }
     for scope in status.scopes.iter().filter(|scope| scope.trouble.is_some()) {
         lines.push(format!("=> {} is in trouble: {:?}", scope.name, scope.trouble));
     }
@@ -205,6 +219,9 @@ pub fn jobs(stage: &mut Stage) {
     let mut lines = Vec::new();
     for job in report::jobs(&lab.world, &lab.spec, lab.now) {
         let mut line = format!("=> job {} {}", job.id, job.state);
+        if job.pool.is_empty() {
+            line.push_str(" in no pool");
+        }
         for (word, what) in
             [("on", &job.runner), ("result", &job.result), ("waits:", &job.waits_for)]
         {

@@ -7,7 +7,7 @@ use dayfly_core::{
 };
 use jiff::Timestamp;
 
-use super::{answers, file::Line, given::Given, show, stage::Stage, words};
+use super::{answers, evidence, file::Line, given::Given, show, stage::Stage, words};
 use crate::lab::Lab;
 
 /// When every script begins: a Monday.
@@ -119,6 +119,9 @@ fn happened(stage: &mut Stage, text: &str) -> Result<(), String> {
         "list" => answers::list(stage, text)?,
         "ack" => answers::acknowledged(stage, &words)?,
         "group" | "set" | "session" | "acquired" => answers::scale_set(stage, &words)?,
+        "job" => evidence::event(stage, &words)?,
+        "read" => evidence::read(stage, &words)?,
+        "caught" => evidence::caught_up(stage, text)?,
         "watch" => watch(&words)?,
         "flush" | "drain" | "undrain" | "delete" | "remove" | "stop" => user(stage, &words)?,
         "all" => {
@@ -194,6 +197,11 @@ fn up(stage: &mut Stage) -> Result<(), String> {
                     let Some(result) = in_order(&call, number) else { continue };
                     Outcome::ScaleSet { pool, call, result }
                 }
+                Effect::CatchUp { scope, .. } => Outcome::CaughtUp {
+                    scope,
+                    began_at,
+                    result: Ok(dayfly_core::ports::CaughtUp::default()),
+                },
                 _ => continue,
             };
             stage.apply(outcome);

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod commits;
+mod evidence;
 mod life;
 mod shutdown;
 mod sickness;

@@ -43,7 +43,7 @@ fn a_store_in_order_has_no_problems() {
     let before = fs::read(&path).unwrap();
     let checkup = Checkup::of(&path).unwrap();
     assert_eq!(checkup.problems, Vec::<String>::new());
-    assert_eq!((checkup.version, checkup.controller), (Some(1), Some(controller())));
+    assert_eq!((checkup.version, checkup.controller), (Some(2), Some(controller())));
     assert!(checkup.runners > 200 && checkup.jobs > 1 && checkup.pools == 1, "{checkup:?}");
     assert_eq!(fs::read(&path).unwrap(), before, "a check changes nothing");
 
@@ -72,6 +72,8 @@ fn what_rows_mean_is_checked() {
     let one = format!("WHERE name = '{runner}'");
     check_rows(&format!("UPDATE runners SET data = '{{' {one}"), runner.as_str());
     check_rows(&format!("UPDATE runners SET data = X'ff' {one}"), runner.as_str());
+    check_rows("UPDATE workflow_jobs SET attempt = 9 WHERE attempt = 2", "contradict");
+    check_rows("UPDATE scopes SET data = '{'", "acme");
     check_rows(&format!("UPDATE runners SET generation = 9 {one}"), "contradict");
     check_rows(&format!("UPDATE runners SET pool = 'other' {one}"), "under another pool");
     check_rows("UPDATE pools SET data = '[]'", "table pools");

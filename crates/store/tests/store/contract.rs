@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use dayfly_core::{
-    model::{Runner, RunnerName},
+    model::{Runner, RunnerName, ScopeState, TrackedJob},
     ports::{Batch, Store, StoreErrorKind, Stored},
 };
 use dayfly_store::{Counts, Sqlite};
@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 use crate::rows::{
     ODD, at, controller, everything, full_pool, full_runner, job, job_key, pool, pool_name, runner,
-    runner_name, runners, trouble, trouble_keys,
+    runner_name, runners, scope_name, tracked, trouble, trouble_keys,
 };
 
 /// The contract: `store` is new, with the id of [`controller`].
@@ -22,6 +22,8 @@ fn contract(store: &mut dyn Store) {
         runners: vec![],
         pools: vec![],
         jobs: vec![],
+        workflow_jobs: vec![],
+        scopes: vec![],
         troubles: vec![],
     };
     assert_eq!(store.load().unwrap(), empty);
@@ -45,6 +47,8 @@ fn what_is_stored_is_loaded(store: &mut dyn Store) {
     assert_eq!(stored.runners, names);
     assert_eq!(stored.pools, [full_pool(1)]);
     assert_eq!(stored.jobs, ["a", ODD].map(|id| (pool_name(), job(id))));
+    assert_eq!(stored.workflow_jobs, [tracked(7, 1), tracked(7, 2), tracked(i64::MAX, u32::MAX)]);
+    assert_eq!(stored.scopes, [(scope_name(), ScopeState { cursor: Some(i64::MAX) })]);
     let mut troubles = stored.troubles;
     troubles.sort_by(|a, b| a.0.cmp(&b.0));
     let mut expected: Vec<_> = trouble_keys().into_iter().map(|key| (key, trouble())).collect();
@@ -57,6 +61,9 @@ fn what_is_stored_is_loaded(store: &mut dyn Store) {
         runners: [(runner_name(1), Some(full_runner(1)))].into(),
         pools: [(pool_name(), Some(pool(2)))].into(),
         jobs: [(job_key("a"), Some(changed.clone()))].into(),
+        workflow_jobs: [(tracked(7, 2).job.id, Some(TrackedJob { since: at(6), ..tracked(7, 2) }))]
+            .into(),
+        scopes: [(scope_name(), Some(ScopeState { cursor: Some(-1) }))].into(),
         ..Batch::default()
     };
     store.commit(&batch).unwrap();
@@ -64,6 +71,8 @@ fn what_is_stored_is_loaded(store: &mut dyn Store) {
     assert!(stored.runners.contains(&full_runner(1)));
     assert_eq!(stored.pools, [pool(2)]);
     assert!(stored.jobs.contains(&(pool_name(), changed)));
+    assert_eq!(stored.workflow_jobs[1].since, at(6));
+    assert_eq!(stored.scopes, [(scope_name(), ScopeState { cursor: Some(-1) })]);
     assert_eq!(stored.clock, Some(at(10)), "a batch without a clock leaves it");
 }
 
@@ -114,6 +123,10 @@ fn what_is_deleted_is_gone(store: &mut dyn Store) {
         runners: [1, 2, 3].map(|number| (runner_name(number), None)).into(),
         pools: [(pool_name(), None)].into(),
         jobs: ["a", ODD, "never"].map(|id| (job_key(id), None)).into(),
+        workflow_jobs: [tracked(7, 1), tracked(7, 2), tracked(i64::MAX, u32::MAX), tracked(8, 1)]
+            .map(|row| (row.job.id, None))
+            .into(),
+        scopes: [(scope_name(), None)].into(),
         troubles: trouble_keys().into_iter().map(|key| (key, None)).collect(),
         clock: None,
     };

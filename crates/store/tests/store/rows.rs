@@ -6,8 +6,9 @@ use dayfly_core::{
     model::{
         Attempt, BackendName, ControllerId, Exit, Instance, InstanceId, Job, JobId, JobState,
         MessageId, PoolName, PoolState, Proof, Reason, Registration, RegistrationId, Retiring,
-        Runner, RunnerGroupId, RunnerName, ScaleSetId, ScaleSetTrack, ScopeName, SessionId,
-        SessionTrack, Statistics, Suffix, Trouble, TroubleKey,
+        Runner, RunnerGroupId, RunnerName, ScaleSetId, ScaleSetTrack, ScopeName, ScopeState,
+        SessionId, SessionTrack, Statistics, Suffix, TrackedJob, Trouble, TroubleKey, WorkflowJob,
+        WorkflowJobId, WorkflowJobStatus,
     },
     ports::{Batch, JobKey},
 };
@@ -119,6 +120,44 @@ pub fn job(id: &str) -> Job {
 
 pub fn job_key(id: &str) -> JobKey {
     JobKey { pool: pool_name(), job: JobId(id.into()) }
+}
+
+/// A workflow job with every field set.
+pub fn tracked(id: i64, attempt: u32) -> TrackedJob {
+    TrackedJob {
+        job: WorkflowJob {
+            id: WorkflowJobId { id, attempt },
+            run_id: i64::MIN,
+            repository: ODD.into(),
+            name: ODD.into(),
+            status: WorkflowJobStatus::Completed,
+            conclusion: Some(ODD.into()),
+            labels: vec![ODD.into(), String::new()],
+            runner: Some(ODD.into()),
+            created_at: Some(at(0)),
+        },
+        since: at(5),
+    }
+}
+
+/// Every status that a workflow job may have, some of it left out.
+pub fn tracked_in_every_state() -> Vec<TrackedJob> {
+    let states = [
+        WorkflowJobStatus::Waiting,
+        WorkflowJobStatus::Queued,
+        WorkflowJobStatus::InProgress,
+        WorkflowJobStatus::Completed,
+    ];
+    let rows = (100..).zip(states).map(|(id, status)| {
+        let TrackedJob { job, since } = tracked(id, 1);
+        let job = WorkflowJob { status, conclusion: None, runner: None, created_at: None, ..job };
+        TrackedJob { job, since }
+    });
+    rows.collect()
+}
+
+pub fn scope_name() -> ScopeName {
+    ScopeName::new("acme").unwrap()
 }
 
 pub fn trouble_keys() -> Vec<TroubleKey> {
@@ -260,6 +299,11 @@ pub fn every_state() -> Batch {
     Batch {
         pools: pools.collect(),
         jobs: jobs.collect(),
+        workflow_jobs: tracked_in_every_state()
+            .into_iter()
+            .map(|row| (row.job.id, Some(row)))
+            .collect(),
+        scopes: [(scope_name(), Some(ScopeState { cursor: None }))].into(),
         ..runners(rows.map(|row| (row.name.clone(), Some(row))))
     }
 }
@@ -270,6 +314,10 @@ pub fn everything() -> Batch {
         runners: [runner(1), runner(2)].map(|runner| (runner.name.clone(), Some(runner))).into(),
         pools: [(pool_name(), Some(full_pool(1)))].into(),
         jobs: ["a", ODD].map(|id| (job_key(id), Some(job(id)))).into(),
+        workflow_jobs: [tracked(7, 1), tracked(7, 2), tracked(i64::MAX, u32::MAX)]
+            .map(|row| (row.job.id, Some(row)))
+            .into(),
+        scopes: [(scope_name(), Some(ScopeState { cursor: Some(i64::MAX) }))].into(),
         troubles: trouble_keys().into_iter().map(|key| (key, Some(trouble()))).collect(),
         clock: Some(at(10)),
     }

@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use dayfly_core::ports::Store;
+use dayfly_core::ports::{Store, Stored};
 use dayfly_store::{Checkup, Sqlite, back_up};
 use rusqlite::{Connection, types::ValueRef};
 
@@ -30,6 +30,11 @@ fn every_earlier_version_is_brought_up_to_date() {
     expected.commit(&everything()).unwrap();
     expected.commit(&every_state()).unwrap();
     let expected = expected.load().unwrap();
+    // Stores of version 1 knew no workflow jobs.
+    let of_version = |version| match version {
+        1 => Stored { workflow_jobs: Vec::new(), scopes: Vec::new(), ..expected.clone() },
+        _ => expected.clone(),
+    };
 
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("latest.db");
@@ -52,7 +57,7 @@ fn every_earlier_version_is_brought_up_to_date() {
         back_up(&path, &directory.path().join(format!("{version}.copy.db"))).unwrap();
 
         let mut store = Sqlite::open(&path, controller()).unwrap();
-        assert_eq!(store.load().unwrap(), expected, "version {version}");
+        assert_eq!(store.load().unwrap(), of_version(version), "version {version}");
         store.commit(&runners([(runner_name(1), Some(full_runner(1)))])).unwrap();
         drop(store);
         let checkup = Checkup::of(&path).unwrap();

@@ -7,7 +7,10 @@ use std::{
 };
 
 use dayfly_core::{
-    model::{Job, PoolName, PoolState, Runner, RunnerName, Trouble, TroubleKey},
+    model::{
+        Job, PoolName, PoolState, Runner, RunnerName, ScopeName, ScopeState, TrackedJob, Trouble,
+        TroubleKey, WorkflowJobId,
+    },
     ports::{Batch, JobKey, Store, StoreError, StoreErrorKind, Stored},
 };
 use jiff::Timestamp;
@@ -20,6 +23,8 @@ struct Rows {
     runners: BTreeMap<RunnerName, Runner>,
     pools: BTreeMap<PoolName, PoolState>,
     jobs: BTreeMap<JobKey, Job>,
+    workflow_jobs: BTreeMap<WorkflowJobId, TrackedJob>,
+    scopes: BTreeMap<ScopeName, ScopeState>,
     troubles: BTreeMap<TroubleKey, Trouble>,
     broken: Option<StoreErrorKind>,
     panics: bool,
@@ -51,6 +56,10 @@ impl FakeStore {
         self.rows.lock().unwrap().runners.values().cloned().collect()
     }
 
+    pub fn workflow_jobs(&self) -> Vec<TrackedJob> {
+        self.rows.lock().unwrap().workflow_jobs.values().cloned().collect()
+    }
+
     pub fn pool(&self, name: &str) -> Option<PoolState> {
         self.rows.lock().unwrap().pools.get(name).cloned()
     }
@@ -74,6 +83,8 @@ impl Store for FakeStore {
             runners: rows.runners.values().cloned().collect(),
             pools: rows.pools.values().cloned().collect(),
             jobs: rows.jobs.iter().map(|(key, job)| (key.pool.clone(), job.clone())).collect(),
+            workflow_jobs: rows.workflow_jobs.values().cloned().collect(),
+            scopes: rows.scopes.clone().into_iter().collect(),
             troubles: rows.troubles.clone().into_iter().collect(),
         })
     }
@@ -105,6 +116,8 @@ impl Store for FakeStore {
         apply(&mut rows.runners, &batch.runners);
         apply(&mut rows.pools, &batch.pools);
         apply(&mut rows.jobs, &batch.jobs);
+        apply(&mut rows.workflow_jobs, &batch.workflow_jobs);
+        apply(&mut rows.scopes, &batch.scopes);
         apply(&mut rows.troubles, &batch.troubles);
         drop(rows);
         let words = batch.runners.iter().map(|(name, row)| match row {
@@ -114,7 +127,8 @@ impl Store for FakeStore {
             }
             None => format!(" {name}=deleted"),
         });
-        self.site.note(format!("commit{}", words.collect::<String>()));
+        let jobs = batch.workflow_jobs.keys().map(|id| format!(" job-{id}"));
+        self.site.note(format!("commit{}", words.chain(jobs).collect::<String>()));
         Ok(())
     }
 }

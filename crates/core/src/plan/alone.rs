@@ -1,4 +1,4 @@
-//! A pool kept full: its runners register by themselves, and no message tells of their jobs.
+//! Pools without a scale set: their runners register by themselves, whatever tells how many there should be.
 
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ pub(super) fn membership(pool: &Pool, of: &PoolSpec) -> Option<(ScopeName, Membe
     Some((of.scope.clone(), Membership::Alone { group: pool.group?, labels }))
 }
 
-/// Whether the pool is one that is kept full, and nothing is left of what it was before.
+/// Whether the pool has no scale set, and nothing is left of what it was before.
 pub(super) fn is_set_up(pool: &Pool, of: &PoolSpec) -> bool {
     of.scale_set().is_none()
         && pool.state.scale_set == ScaleSetTrack::Unknown
@@ -146,7 +146,7 @@ pub(super) fn registrations_left(
 }
 
 /// How many runners more may be made now, and when it may be more: no more are on their way than the credential can still
-/// register.
+/// register, nor than it can while one of them boots, for GitHub asks for a second between two writes (protocol.md, 5.5).
 pub(super) fn creations_left(
     world: &World,
     of: &PoolSpec,
@@ -159,7 +159,12 @@ pub(super) fn creations_left(
         return (0, None);
     }
     match registrations_left(world, &of.scope, now) {
-        Some((left, resets_at)) => (left, Some(resets_at)),
+        Some((left, resets_at)) => {
+            // Each registration that is made changes the limit, which wakes the pool.
+            let in_time = u32::try_from(of.deadlines.booting.as_secs()).unwrap_or(u32::MAX);
+            let in_time = in_time.saturating_sub(unregistered(world, &of.scope));
+            (left.min(in_time), Some(resets_at))
+        }
         None => (u32::MAX, None),
     }
 }
