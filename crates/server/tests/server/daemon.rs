@@ -123,6 +123,8 @@ impl Daemon {
             runners: vec![row],
             pools: Vec::new(),
             jobs: Vec::new(),
+            workflow_jobs: Vec::new(),
+            scopes: Vec::new(),
             troubles: Vec::new(),
         };
         let full = Arc::new(AtomicBool::new(false));
