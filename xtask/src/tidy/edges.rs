@@ -13,7 +13,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("dayfly-backends", &["dayfly-core"]),
     ("dayfly-telemetry", &["dayfly-core"]),
     ("dayfly-engine", &["dayfly-core"]),
-    ("dayfly-server", &["dayfly-core", "dayfly-engine"]),
+    ("dayfly-server", &["dayfly-core", "dayfly-engine", "dayfly-github"]),
     ("dayfly-github-sim", &[]),
     ("dayfly-runner-stub", &[]),
     (

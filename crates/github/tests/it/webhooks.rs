@@ -192,7 +192,7 @@ async fn a_wrong_webhook_is_told() {
         let verdict = github.check_hook(&github.hook_places(&[])[0], &url).await.result;
         match (says, &verdict) {
             (Ok(words), Ok(said)) | (Err(words), Err(said)) => {
-                assert!(said.contains(words), "{said}")
+                assert!(said.contains(words), "{said}");
             }
             _ => panic!("{says:?}: {verdict:?}"),
         }
