@@ -79,6 +79,8 @@ pub enum Command {
         #[command(subcommand)]
         action: Store,
     },
+    /// Prints the configuration that another program's would be, and what it could not carry over
+    Import(Import),
     /// A simulated GitHub with an HTTP face
     #[command(hide = true)]
     GithubSim(GithubSim),
@@ -147,6 +149,33 @@ pub struct Rebuild {
     /// Rename the file that stands in the store's place, rather than refuse
     #[arg(long)]
     pub aside: bool,
+}
+
+/// `dayfly import`
+#[derive(Debug, Args)]
+pub struct Import {
+    /// Which program's
+    #[arg(value_enum)]
+    pub from: ImportFrom,
+    /// Its configuration file
+    pub file: PathBuf,
+    /// The organisation or repository that runners register in, where the file does not tell
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    /// garm: its SQLite database, where its pools are; by default the one that its configuration names
+    #[arg(long, value_name = "PATH")]
+    pub database: Option<PathBuf>,
+}
+
+/// Programs whose configuration can be taken over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ImportFrom {
+    /// LXDRunner's config.yml
+    Lxdrunner,
+    /// outrunner's config.yml
+    Outrunner,
+    /// GARM's config.toml, with the pools of its database
+    Garm,
 }
 
 /// A command that reads a configuration.

@@ -7,6 +7,7 @@ mod client;
 mod command;
 mod demo;
 mod failure;
+mod import;
 mod load;
 mod run;
 mod socket;
