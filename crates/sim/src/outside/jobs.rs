@@ -296,6 +296,13 @@ impl State {
         true
     }
 
+    /// Why a job of a pool was never assigned within GitHub's day, where all jobs of the pool take about as long.
+    fn too_much_for(&self, pool: usize) -> Option<&'static str> {
+        let day = Duration::from_millis(self.sim.options().queued_limit_ms);
+        (self.time_for_jobs_of(pool) >= day / 2)
+            .then_some("a day in the queue of a pool with more work than that")
+    }
+
     /// How every job ended, at the end of the simulation.
     pub(crate) fn check_jobs(&mut self) {
         let calm = self.is_calm();
@@ -321,9 +328,12 @@ impl State {
                 }
                 JobPlace::Over(end) => {
                     let assigned = facts.assigned_at.filter(|_| missed).map(super::since_start);
+                    // GitHub cancels what was queued for a day; a pool with more work than that can't help it.
+                    let never_had = end == Conclusion::Cancelled && facts.assigned_at.is_none();
                     let excuse = row
                         .excuse
-                        .or_else(|| assigned.and_then(|at| self.missed_for(row.pool, at)));
+                        .or_else(|| assigned.and_then(|at| self.missed_for(row.pool, at)))
+                        .or_else(|| never_had.then(|| self.too_much_for(row.pool)).flatten());
                     if let Some(why) = excuse {
                         self.checks.excuse(why);
                     }
