@@ -307,6 +307,8 @@ impl State {
     pub(crate) fn check_jobs(&mut self) {
         let calm = self.is_calm();
         let calm_bound = CALM_BOUND + self.time_for_jobs();
+        let too_much: Vec<_> =
+            (0..self.scenario.pools.len()).map(|pool| self.too_much_for(pool)).collect();
         let rows = std::mem::take(&mut self.jobs.rows);
         for (number, row) in rows.iter().enumerate() {
             let Some(facts) = self.sim.job(row.id) else { continue };
@@ -333,7 +335,9 @@ impl State {
                     let excuse = row
                         .excuse
                         .or_else(|| assigned.and_then(|at| self.missed_for(row.pool, at)))
-                        .or_else(|| never_had.then(|| self.too_much_for(row.pool)).flatten());
+                        .or_else(|| {
+                            too_much.get(row.pool).copied().flatten().filter(|_| never_had)
+                        });
                     if let Some(why) = excuse {
                         self.checks.excuse(why);
                     }
