@@ -296,7 +296,7 @@ impl State {
         true
     }
 
-    /// Why a job of a pool was never assigned within GitHub's day, where all jobs of the pool take about as long.
+    /// Why a job of a pool had no runner within GitHub's day, where all jobs of the pool take about as long.
     fn too_much_for(&self, pool: usize) -> Option<&'static str> {
         let day = Duration::from_millis(self.sim.options().queued_limit_ms);
         (self.time_for_jobs_of(pool) >= day / 2)
@@ -331,7 +331,7 @@ impl State {
                 JobPlace::Over(end) => {
                     let assigned = facts.assigned_at.filter(|_| missed).map(super::since_start);
                     // GitHub cancels what was queued for a day; a pool with more work than that can't help it.
-                    let never_had = end == Conclusion::Cancelled && facts.assigned_at.is_none();
+                    let never_had = end == Conclusion::Cancelled && facts.started_at.is_none();
                     let excuse = row
                         .excuse
                         .or_else(|| assigned.and_then(|at| self.missed_for(row.pool, at)))
