@@ -386,8 +386,10 @@ impl Driver {
             state.note(format_args!("the faults stop"));
             state.heal();
         }
+        // Also one that is still ending is there again soon.
+        self.down = self.down.min(Duration::from_secs(5));
         if self.daemon.is_none() {
-            self.start_at = self.start_at.map(|at| at.min(self.now() + Duration::from_secs(5)));
+            self.start_at = self.start_at.map(|at| at.min(self.now() + self.down));
         }
     }
 
