@@ -108,7 +108,8 @@ fn github(rng: &mut Rng) -> GithubPlan {
         jit_life: if rng.u8(..3) == 0 { seconds(rng, 60, 300) } else { Duration::from_secs(3_600) },
         admin_life: Duration::from_secs(pick(rng, &[300, 1_020, 3_600])),
         queue_life: Duration::from_secs(pick(rng, &[240, 1_500, 3_000])),
-        app_life: (rng.u8(..3) == 0)
+        // Signing is slow, and a few lives as an App show as much as many.
+        app_life: (rng.u8(..8) == 0)
             .then(|| Duration::from_secs(pick(rng, &[420, 1_020, 3_600, 3_600]))),
     }
 }

@@ -23,20 +23,20 @@ impl State {
 
     /// How long the jobs that are not over take at least, with the runners that their pools may have.
     pub(crate) fn time_for_jobs(&self) -> Duration {
-        let mut longest = Duration::ZERO;
-        for (index, pool) in self.scenario.pools.iter().enumerate() {
-            let mut work = Duration::ZERO;
-            for row in self.jobs.rows.iter().filter(|row| row.pool == index) {
-                // A boot, a registration and an end beside the job itself.
-                work +=
-                    row.takes() + self.scenario.engines[pool.engine].boot + Duration::from_secs(60);
-            }
-            // Where no jobs are counted, as many run at once as wait for one.
-            let most = if pool.fixed { pool.min_idle } else { pool.max };
-            let room = self.scenario.engines[pool.engine].room.min(most).max(1);
-            longest += work / room;
-        }
-        longest
+        (0..self.scenario.pools.len()).map(|index| self.time_for_jobs_of(index)).sum()
+    }
+
+    /// How long one pool takes for its jobs.
+    pub(super) fn time_for_jobs_of(&self, index: usize) -> Duration {
+        let Some(pool) = self.scenario.pools.get(index) else { return Duration::ZERO };
+        let engine = &self.scenario.engines[pool.engine];
+        // A boot, a registration and an end beside the job itself.
+        let beside = engine.boot + Duration::from_secs(60);
+        let of_pool = self.jobs.rows.iter().filter(|row| row.pool == index);
+        let work: Duration = of_pool.map(|row| row.takes() + beside).sum();
+        // Where no jobs are counted, as many run at once as wait for one.
+        let most = if pool.fixed { pool.min_idle } else { pool.max };
+        work / engine.room.min(most).max(1)
     }
 
     fn is_ours(&self, name: &str) -> bool {

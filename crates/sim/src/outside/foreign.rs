@@ -126,8 +126,11 @@ impl State {
         });
     }
 
-    /// What is somebody else's is still there.
+    /// What is somebody else's is still there. GitHub itself removes what has never connected for a day.
     pub(crate) fn check_foreign(&mut self) {
+        if self.now() >= Duration::from_millis(self.sim.options().unconnected_sweep_ms) {
+            return;
+        }
         for name in RUNNERS {
             let there = self.sim.runner_named(self.scope, name).is_some();
             self.look(Check::OursOnly, there, || format!("{name}, which is not ours, is gone"));

@@ -296,10 +296,19 @@ impl State {
         true
     }
 
+    /// Why a job of a pool had no runner within GitHub's day, where all jobs of the pool take about as long.
+    fn too_much_for(&self, pool: usize) -> Option<&'static str> {
+        let day = Duration::from_millis(self.sim.options().queued_limit_ms);
+        (self.time_for_jobs_of(pool) >= day / 2)
+            .then_some("a day in the queue of a pool with more work than that")
+    }
+
     /// How every job ended, at the end of the simulation.
     pub(crate) fn check_jobs(&mut self) {
         let calm = self.is_calm();
         let calm_bound = CALM_BOUND + self.time_for_jobs();
+        let too_much: Vec<_> =
+            (0..self.scenario.pools.len()).map(|pool| self.too_much_for(pool)).collect();
         let rows = std::mem::take(&mut self.jobs.rows);
         for (number, row) in rows.iter().enumerate() {
             let Some(facts) = self.sim.job(row.id) else { continue };
@@ -321,9 +330,14 @@ impl State {
                 }
                 JobPlace::Over(end) => {
                     let assigned = facts.assigned_at.filter(|_| missed).map(super::since_start);
+                    // GitHub cancels what was queued for a day; a pool with more work than that can't help it.
+                    let never_had = end == Conclusion::Cancelled && facts.started_at.is_none();
                     let excuse = row
                         .excuse
-                        .or_else(|| assigned.and_then(|at| self.missed_for(row.pool, at)));
+                        .or_else(|| assigned.and_then(|at| self.missed_for(row.pool, at)))
+                        .or_else(|| {
+                            too_much.get(row.pool).copied().flatten().filter(|_| never_had)
+                        });
                     if let Some(why) = excuse {
                         self.checks.excuse(why);
                     }
