@@ -56,7 +56,7 @@ impl Drop for Bridge {
     }
 }
 
-/// Jobs of a run in which the server is killed; `cargo xtask e2e --jobs N` sets another number.
+/// Jobs of a run in which the server is killed; `DAYFLY_E2E_JOBS` sets another number.
 fn jobs() -> usize {
     std::env::var("DAYFLY_E2E_JOBS").map_or(20, |number| number.parse().unwrap())
 }
