@@ -63,7 +63,7 @@ pub(crate) const STORE: Keys =
     Keys { later: &["postgres", "postgresql"], ..keys("`store`", &["sqlite"]) };
 
 pub(crate) const POOL: Keys = Keys {
-    later: &["repositories", "hold", "denylist", "allowlist", "setup", "runner_version"],
+    later: &["repositories", "hold", "denylist", "allowlist", "runner_version"],
     instead: &[
         ("backend", "write `backends: [NAME]`"),
         ("runner_group", "write `group`"),
@@ -106,6 +106,7 @@ pub(crate) const POOL: Keys = Keys {
             "disk",
             "nesting",
             "config",
+            "setup",
             "warm",
             "min_idle",
             "max",
@@ -133,7 +134,7 @@ pub(crate) const CONTAINER_ONLY: &[&str] = &[
 
 /// Keys of a pool that only LXD and Incus can heed.
 pub(crate) const LXD_ONLY: &[&str] =
-    &["instance", "profiles", "storage", "disk", "nesting", "config"];
+    &["instance", "profiles", "storage", "disk", "nesting", "config", "setup"];
 
 /// Keys of a pool that LXD and Incus have no word for.
 pub(crate) const NOT_LXD: &[&str] =

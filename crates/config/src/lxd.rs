@@ -19,6 +19,9 @@ use crate::{
 /// What dayfly itself writes on its instances.
 const OWN_KEYS: &str = "user.dayfly.";
 
+/// The longest script: Linux takes arguments of twice that length.
+const SETUP_BYTES_MAX: usize = 64 << 10;
+
 /// A server.
 pub(crate) fn server(node: &Node, base: &Path, problems: &mut Problems) -> Option<LxdConfig> {
     // `lxd:` with nothing behind it is a server of this machine.
@@ -103,6 +106,13 @@ pub(crate) fn instance(
         nesting: pool.flag("nesting", problems),
         config: config(pool, problems),
         devices: devices(pool, problems),
+        setup: pool.parsed("setup", problems, |text| match text {
+            text if text.len() > SETUP_BYTES_MAX => {
+                Err(format!("a script of at most {SETUP_BYTES_MAX} bytes"))
+            }
+            text if text.contains('\0') => Err("text".to_owned()),
+            text => Ok(text.to_owned()),
+        }),
     };
     let mut wrong = |key: &str, message: &str, remedy: &str| {
         let place = pool.get(key).map_or(pool.span.clone(), |node| node.span.clone());

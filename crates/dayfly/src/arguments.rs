@@ -73,6 +73,12 @@ pub enum Command {
         #[command(subcommand)]
         action: Pool,
     },
+    /// Acts on a backend's server
+    Backend {
+        /// What to do with it
+        #[command(subcommand)]
+        action: Backend,
+    },
     /// Acts on the store itself
     Store {
         /// What to do with it
@@ -100,6 +106,23 @@ pub enum Pool {
         /// The pool's name
         pool: String,
     },
+}
+
+/// What can be done with a backend's server.
+#[derive(Debug, Subcommand)]
+pub enum Backend {
+    /// Has a remote LXD or Incus trust dayfly's certificate, by the token of `lxc config trust add`, read from stdin
+    Trust(Trust),
+}
+
+/// `dayfly backend trust`
+#[derive(Debug, Args)]
+pub struct Trust {
+    /// The backend's name
+    pub backend: String,
+    /// The configuration file
+    #[arg(short = 'c', long = "config", value_name = "FILE")]
+    pub config: PathBuf,
 }
 
 /// What can be done with the store.

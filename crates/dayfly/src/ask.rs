@@ -76,6 +76,7 @@ pub async fn ask(command: Command, socket: PathBuf, json: bool) -> Result<()> {
         | Command::Run(_)
         | Command::Check(_)
         | Command::Import(_)
+        | Command::Backend { .. }
         | Command::Store { .. }
         | Command::GithubSim(_)
         | Command::RunnerStub(_)

@@ -6,8 +6,8 @@ use anyhow::{Context, Result};
 use dayfly_runner_stub::StubArgs;
 
 use crate::{
-    arguments::{Arguments, Command, RunnerStub, Store},
-    ask, check, demo, failure, import, load, run, socket, store,
+    arguments::{Arguments, Backend, Command, RunnerStub, Store},
+    ask, backend, check, demo, failure, import, load, run, socket, store,
 };
 
 /// Does what was said, and gives the exit code.
@@ -22,6 +22,9 @@ pub fn execute(arguments: Arguments) -> ExitCode {
         Command::Run(options) => run::run(&options, &socket, json),
         Command::Check(options) => on_threads(check::run(&options, json)),
         Command::Import(options) => import::run(&options, json),
+        Command::Backend { action: Backend::Trust(options) } => {
+            on_one_thread(backend::trust(&options, json))
+        }
         Command::Store { action: Store::Check(file) } => store::check(&file, json),
         Command::Store { action: Store::Backup(options) } => store::back_up(&options, json),
         Command::Store { action: Store::Rebuild(options) } => {

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod ask;
+mod backend;
 mod check;
 mod client;
 mod command;

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Debian packages: programs that show each is there, and the package's name.
-const PACKAGES: [(&str, &str); 12] = [
+const PACKAGES: [(&str, &str); 14] = [
     ("dockerd", "docker.io"),
     ("iptables", "iptables"),
     ("busybox", "busybox-static"),
@@ -29,6 +29,8 @@ const PACKAGES: [(&str, &str); 12] = [
     ("dnsmasq", "dnsmasq-base"),
     ("nft", "nftables"),
     ("unsquashfs", "squashfs-tools"),
+    ("qemu-system-x86_64", "qemu-system-x86"),
+    ("qemu-img", "qemu-utils"),
 ];
 
 /// How long a Docker daemon may take from its start to its first answer.

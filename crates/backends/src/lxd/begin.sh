@@ -1,5 +1,5 @@
 # Starts the keeper of an instance in a session of its own, and returns once its waiter can take a registration.
-# $1: the keeper's script; the rest: its arguments.
+# $1: the keeper's script; the rest: its arguments, of which the third is the pool's setup.
 state=/var/lib/dayfly
 keeper=$1
 shift
@@ -10,11 +10,12 @@ if mkdir -m 700 "$state" 2>/dev/null; then
   # SIGINT, and so would every process of the job.
   setsid setsid /bin/sh -c "$keeper" dayfly "$@" </dev/null >"$state/keeper" 2>&1 || exit 77
 fi
-looks=0
+# A minute and more; three where there is something to set up.
+looks=0 looks_max=1400
+[ -z "$3" ] || looks_max=3500
 until [ -p /run/dayfly/bell ]; do
   [ ! -e "$state/exit" ] || exit 78
-  # A minute and more.
-  [ "$looks" -lt 1400 ] || exit 75
+  [ "$looks" -lt "$looks_max" ] || exit 75
   looks=$((looks + 1))
   sleep 0.05 2>/dev/null || sleep 1
 done

@@ -15,7 +15,7 @@ use super::{
 };
 
 /// A server that takes longer to connect is not there.
-const CONNECT_TIME: Duration = Duration::from_secs(10);
+pub(super) const CONNECT_TIME: Duration = Duration::from_secs(10);
 
 /// How long the server may take to answer a call that it does not hold back on purpose. A list on a loaded machine takes
 /// seconds.
@@ -254,7 +254,10 @@ fn build(address: &Address, server: &LxdServer) -> Result<reqwest::Client, Backe
         // The event stream takes a connection over, which HTTP/2 has no way for.
         .http1_only();
     let builder = match (address, server) {
-        (Address::Socket(path), _) => builder.unix_socket(path.clone()),
+        // LXD 5.0 takes the next connection of its socket once the one before has sent its first bytes. A pool opens
+        // connections beforehand, which say nothing: for as long as one is kept, nobody else is heard, the hooks of
+        // instances that start or end among them.
+        (Address::Socket(path), _) => builder.unix_socket(path.clone()).pool_max_idle_per_host(0),
         (Address::Url(_), LxdServer::Remote(remote)) => {
             let builder = builder.https_only(true).tcp_keepalive(KEEP_ALIVE);
             match &remote.server_certificate {

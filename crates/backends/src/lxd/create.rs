@@ -140,7 +140,8 @@ pub(super) async fn bring_up(
         Err(failed) => return Err(told(&failed, "start instance")),
     }
     let user = spec.user.as_deref().unwrap_or_default();
-    let mut script = vec![BEGIN, "dayfly", KEEP, SCRIPT, user];
+    let setup = spec.lxd.as_ref().and_then(|lxd| lxd.setup.as_deref()).unwrap_or_default();
+    let mut script = vec![BEGIN, "dayfly", KEEP, SCRIPT, user, setup];
     script.extend(spec.command.iter().map(String::as_str));
     let code = guest::run(client, instance, &script, &spec.environment)
         .await

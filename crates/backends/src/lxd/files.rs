@@ -1,5 +1,7 @@
 //! Files in an instance, running or not, through the server.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use reqwest::Method;
 use serde_json::Value;
@@ -30,13 +32,30 @@ pub(super) async fn read(
     bytes_max: usize,
 ) -> Result<Option<Bytes>, Failed> {
     let url = client.url(&format!("/1.0/instances/{instance}/files"), &[("path", path)]);
-    let (status, body) = client.exchange(Method::GET, url, Body::Nothing, bytes_max).await?;
-    match status.as_u16() {
-        200 => Ok(Some(body)),
-        404 => Ok(None),
-        status => Err(refused(status, &body)),
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let (status, body) =
+            client.exchange(Method::GET, url.clone(), Body::Nothing, bytes_max).await?;
+        match status.as_u16() {
+            200 => return Ok(Some(body)),
+            404 => return Ok(None),
+            status => {
+                let failed = refused(status, &body);
+                if status < 500 || tries == READS_MAX {
+                    return Err(failed);
+                }
+                tracing::debug!(instance, path, ?failed, "a file can't be read yet");
+                tokio::time::sleep(BETWEEN_READS).await;
+            }
+        }
     }
 }
+
+/// How often a file is asked for, and how long in between. While an instance ends, LXD ends the process by which it reads
+/// the files of that instance: a read that has just begun is reset, with status 500.
+const READS_MAX: u32 = 5;
+const BETWEEN_READS: Duration = Duration::from_millis(200);
 
 /// How long an answer to an upload may be: it says little more than yes or no.
 const ANSWER_MAX: usize = 64 << 10;

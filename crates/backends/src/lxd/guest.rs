@@ -3,8 +3,8 @@
 //! The server shows the commands that are run in its instances, with their arguments and environment, to everybody who
 //! follows its events: no registration is ever among them.
 //!
-//! Files of a running instance are not read through the server. LXD 5.0 keeps a lock for it that the end of the instance
-//! waits for, and asks the instance's monitor, which waits for that end: both stand still for half a minute.
+//! Files of a running instance are not read through the server: LXD ends the process by which it reads them while the
+//! instance ends, and a read that is under way then fails.
 
 use std::{collections::BTreeMap, time::Duration};
 

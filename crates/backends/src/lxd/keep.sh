@@ -1,8 +1,9 @@
 # The keeper of an instance: waits until it has booted, has its waiter take one registration and become the runner,
 # writes the exit code down and ends the instance.
-# $1: the waiter's script; $2: the runner's user, or nothing for root; the rest: the runner's program and arguments.
-waiter=$1 user=$2
-shift 2
+# $1: the waiter's script; $2: the runner's user, or nothing for root; $3: the pool's setup, or nothing; the rest: the
+# runner's program and arguments.
+waiter=$1 user=$2 setup=$3
+shift 3
 state=/var/lib/dayfly run=/run/dayfly
 umask 077
 
@@ -72,10 +73,19 @@ elif [ -x /sbin/openrc ]; then
 fi
 await has_network || echo 'dayfly: the instance has no way out of its network yet' >>"$state/console"
 
+cd /
+if [ -n "$setup" ]; then
+  # Apart from the console, where only the runner may say what it does.
+  (umask 022 && exec /bin/sh -c "$setup" setup) >"$state/setup" 2>&1 || {
+    code=$?
+    tail -c 40000 "$state/setup" >>"$state/console"
+    refuse "the pool's setup ended with exit code $code"
+  }
+fi
+
 if [ $# -eq 0 ]; then
   set -- ./run.sh
 fi
-cd /
 for directory in /home/runner /home/runner/actions-runner /actions-runner /opt/actions-runner /opt/runner; do
   if [ -x "$directory/run.sh" ]; then
     cd "$directory" || refuse "$directory can't be entered"

@@ -24,8 +24,10 @@ mod records;
 mod survey;
 mod template;
 mod tls;
+mod trust;
 mod watch;
 mod wire;
 
 pub use address::{LxdOptions, LxdRemote, LxdServer};
 pub use backend::Lxd;
+pub use trust::trust;

@@ -173,8 +173,13 @@ pub(super) async fn exit(client: &Client, found: &Found) -> Result<Option<Exit>,
         Err(failed) => return gone_or(client, found, &failed).await,
     };
     // The output is a help to people: its want is no reason to withhold the rest.
-    let last_output =
-        console::last(client, name, true, LAST_OUTPUT_LINES).await.unwrap_or_default();
+    let last_output = match console::last(client, name, true, LAST_OUTPUT_LINES).await {
+        Ok(lines) => lines,
+        Err(failed) => {
+            tracing::debug!(runner = name, ?failed, "the last output can't be read");
+            Vec::new()
+        }
+    };
     let error =
         code.is_none().then(|| "the instance stopped before its runner had ended".to_owned());
     // An absent file is told like an absent instance.

@@ -47,6 +47,8 @@ pub(super) fn instance<const N: usize>(
     let lxd = spec.lxd.as_ref().unwrap_or(&nothing);
     let mut config = lxd.config.clone();
     config.extend(limits(spec, lxd)?);
+    // A server that was killed begins whatever ran when it is started again, also what has ended meanwhile.
+    config.insert("boot.autostart".to_owned(), "false".to_owned());
     config.extend(tags.map(|(key, value)| (key.to_owned(), value)));
     Ok(NewInstance {
         name: name.to_owned(),
@@ -212,7 +214,7 @@ mod tests {
         let expected = serde_json::json!({
             "name": "a", "type": "container", "ephemeral": false, "profiles": ["default", "ci"],
             "config": {
-                "limits.cpu.allowance": "250ms/100ms", "limits.memory": "4294967296B",
+                "boot.autostart": "false", "limits.cpu.allowance": "250ms/100ms", "limits.memory": "4294967296B",
                 "limits.processes": "99", "security.idmap.isolated": "true", "security.nesting": "true",
                 "security.privileged": "true", "user.dayfly.runner": "a",
             },
@@ -232,8 +234,8 @@ mod tests {
     fn a_plain_instance_is_left_to_its_profiles() {
         let spec = InstanceSpec { image: "runner".to_owned(), ..InstanceSpec::default() };
         let expected = serde_json::json!({
-            "name": "a", "type": "container", "ephemeral": false, "config": { "user.dayfly.runner": "a" },
-            "devices": {}, "source": { "type": "image", "alias": "runner" },
+            "name": "a", "type": "container", "ephemeral": false,
+            "config": { "boot.autostart": "false", "user.dayfly.runner": "a" }, "devices": {}, "source": { "type": "image", "alias": "runner" },
         });
         assert_eq!(body(&spec).unwrap(), expected);
         let vm = LxdSpec { kind: LxdKind::Vm, ..LxdSpec::default() };

@@ -1,6 +1,6 @@
 //! TLS with a remote server: our certificate, and its own, which is known beforehand.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use dayfly_core::ports::{BackendError, BackendErrorKind};
 use rustls::{
@@ -11,6 +11,7 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
 };
 use secrecy::ExposeSecret;
+use sha2::{Digest, Sha256};
 
 use super::address::LxdRemote;
 use crate::failure::failure;
@@ -19,8 +20,32 @@ use crate::failure::failure;
 /// certificate, for the name that its machine had then.
 #[derive(Debug)]
 struct Pinned {
-    certificate: CertificateDer<'static>,
+    expected: Expected,
     provider: Arc<CryptoProvider>,
+}
+
+/// The certificate that is taken.
+#[derive(Debug)]
+enum Expected {
+    This(CertificateDer<'static>),
+    /// The one whose SHA-256 this is; it is kept once it was seen.
+    Fingerprint([u8; 32], Arc<OnceLock<CertificateDer<'static>>>),
+}
+
+impl Expected {
+    fn is(&self, shown: &CertificateDer<'_>) -> bool {
+        match self {
+            Self::This(certificate) => shown == certificate,
+            Self::Fingerprint(sha256, seen) => {
+                let is = <[u8; 32]>::from(Sha256::digest(shown)) == *sha256;
+                if is {
+                    // A second connection is shown the same one.
+                    let _ = seen.set(shown.clone().into_owned());
+                }
+                is
+            }
+        }
+    }
 }
 
 impl ServerCertVerifier for Pinned {
@@ -32,7 +57,7 @@ impl ServerCertVerifier for Pinned {
         _ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        if *end_entity == self.certificate {
+        if self.expected.is(end_entity) {
             Ok(ServerCertVerified::assertion())
         } else {
             Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))
@@ -70,16 +95,34 @@ impl ServerCertVerifier for Pinned {
 
 /// TLS that trusts the server's own certificate alone, and shows ours.
 pub(super) fn pinned(server: &str, remote: &LxdRemote) -> Result<ClientConfig, BackendError> {
+    configure(Expected::This(certificate(server)?), remote)
+}
+
+/// A server's certificate in PEM form.
+pub(super) fn certificate(server: &str) -> Result<CertificateDer<'static>, BackendError> {
+    CertificateDer::from_pem_slice(server.as_bytes())
+        .map_err(|error| unusable("server_cert", &error))
+}
+
+/// TLS that trusts the certificate whose SHA-256 is known, and shows ours; and what the server showed.
+pub(super) fn by_fingerprint(
+    sha256: [u8; 32],
+    remote: &LxdRemote,
+) -> Result<(ClientConfig, Arc<OnceLock<CertificateDer<'static>>>), BackendError> {
+    let seen = Arc::new(OnceLock::new());
+    let config = configure(Expected::Fingerprint(sha256, Arc::clone(&seen)), remote)?;
+    Ok((config, seen))
+}
+
+fn configure(expected: Expected, remote: &LxdRemote) -> Result<ClientConfig, BackendError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let certificate = CertificateDer::from_pem_slice(server.as_bytes())
-        .map_err(|error| unusable("server_cert", &error))?;
     let ours: Vec<_> = CertificateDer::pem_slice_iter(remote.client_certificate.as_bytes())
         .collect::<Result<_, _>>()
         .map_err(|error| unusable("client_cert", &error))?;
     // What the parser says of a key is not shown: it may quote it.
     let key = PrivateKeyDer::from_pem_slice(remote.client_key.expose_secret().as_bytes())
         .map_err(|_| unusable("client_key", &"it holds no private key in PEM form"))?;
-    let verifier = Arc::new(Pinned { certificate, provider: Arc::clone(&provider) });
+    let verifier = Arc::new(Pinned { expected, provider: Arc::clone(&provider) });
     ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| unusable("TLS", &error))?

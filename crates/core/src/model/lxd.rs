@@ -32,6 +32,9 @@ pub struct LxdSpec {
     pub config: BTreeMap<String, String>,
     /// Further devices by name, as `lxc config device add` takes them.
     pub devices: BTreeMap<String, BTreeMap<String, String>>,
+    /// A shell script that its root runs before it can take a registration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub setup: Option<String>,
 }
 
 #[cfg(test)]
@@ -48,5 +51,8 @@ mod tests {
         let nested = InstanceSpec { lxd: Some(nested), ..plain.clone() };
         assert_ne!(plain.mark(), lxd.mark());
         assert_ne!(lxd.mark(), nested.mark());
+        let set_up = LxdSpec { setup: Some("true".to_owned()), ..LxdSpec::default() };
+        let set_up = InstanceSpec { lxd: Some(set_up), ..plain.clone() };
+        assert_ne!(lxd.mark(), set_up.mark());
     }
 }

@@ -21,7 +21,7 @@ use tracing::{info, warn};
 use self::{ids::RandomIds, secrets::credentials};
 pub use self::{
     ids::new_controller,
-    ports::{backend, controllers, forge},
+    ports::{backend, controllers, forge, lxd_untrusted},
     secrets::credential,
     signals::Signals,
 };

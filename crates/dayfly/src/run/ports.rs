@@ -137,25 +137,30 @@ fn docker(settings: &DockerConfig) -> docker::DockerOptions {
 
 /// Reads the certificates and the key that a server's settings name.
 fn lxd(name: &BackendName, settings: &LxdConfig) -> Result<lxd::LxdOptions, Failure> {
-    let read = |path: &Path| {
-        std::fs::read_to_string(path).map_err(|error| {
-            Failure::new(
-                Code::Backend,
-                format!("backend {name} can't be used: {}: {error}", path.display()),
-            )
-        })
-    };
+    let mut options = lxd_untrusted(name, settings)?;
+    if let (
+        lxd::LxdServer::Remote(remote),
+        LxdServerConfig::Remote { server_certificate: Some(path), .. },
+    ) = (&mut options.server, &settings.server)
+    {
+        remote.server_certificate = Some(read(name, path)?);
+    }
+    Ok(options)
+}
+
+/// The same without the server's own certificate, which is not known before the server trusts ours.
+pub fn lxd_untrusted(name: &BackendName, settings: &LxdConfig) -> Result<lxd::LxdOptions, Failure> {
     let server = match &settings.server {
         LxdServerConfig::Found => lxd::LxdServer::Found,
         LxdServerConfig::Socket(path) => lxd::LxdServer::Socket(path.clone()),
-        LxdServerConfig::Remote { url, client_certificate, client_key, server_certificate } => {
+        LxdServerConfig::Remote { url, client_certificate, client_key, server_certificate: _ } => {
             lxd::LxdServer::Remote(lxd::LxdRemote {
                 url: url.clone(),
-                client_certificate: read(client_certificate)?,
+                client_certificate: read(name, client_certificate)?,
                 client_key: client_key
                     .resolve(&ProcessEnvironment)
                     .map_err(|error| Failure::new(Code::Credential, error))?,
-                server_certificate: server_certificate.as_deref().map(read).transpose()?,
+                server_certificate: None,
             })
         }
     };
@@ -163,6 +168,13 @@ fn lxd(name: &BackendName, settings: &LxdConfig) -> Result<lxd::LxdOptions, Fail
         server,
         project: settings.project.clone(),
         target: settings.target.clone(),
+    })
+}
+
+fn read(name: &BackendName, path: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(path).map_err(|error| {
+        let message = format!("backend {name} can't be used: {}: {error}", path.display());
+        Failure::new(Code::Backend, message)
     })
 }
 

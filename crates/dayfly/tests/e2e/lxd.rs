@@ -1,16 +1,21 @@
-//! Real LXD: a job in a system container of its own, and a daemon that dies while jobs run.
+//! Real LXD: each job in a system container of its own, while the daemon and the server die.
 
 use std::{
     collections::BTreeSet,
     fs,
+    io::Write,
     os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Output, Stdio},
+    time::Duration,
 };
 
 use dayfly_core::model::ControllerId;
+use serde_json::Value;
 
 use crate::{
+    github::GitHub,
+    lxd_private::Private,
     processes::DAYFLY,
     site::{Making, Setup, Site},
 };
@@ -28,33 +33,91 @@ const LEASE: &str = "#!/bin/sh\n[ \"$1\" = bound ] || exit 0\n\
 const INIT: &str = "::sysinit:/bin/ip link set lo up\n::sysinit:/bin/ip link set eth0 up\n\
     ::sysinit:/bin/udhcpc -i eth0 -q -n -T 1 -t 20 -s /etc/lease\n";
 
-/// Asks the server as its own program does.
-fn lxc(words: &[&str]) -> String {
-    let output = Command::new("lxc").args(words).output().unwrap();
-    assert!(output.status.success(), "lxc {words:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
+/// The bridge and the network of a server that a test may kill.
+const PRESEED: &str = r#"
+networks:
+  - name: dayfly1
+    type: bridge
+    config: { ipv4.address: 10.213.79.1/24, ipv4.nat: "true", ipv6.address: none }
+storage_pools: [{ name: default, driver: dir }]
+profiles:
+  - name: default
+    devices:
+      root: { type: disk, path: /, pool: default }
+      eth0: { type: nic, name: eth0, network: dayfly1 }
+"#;
+
+/// Of [`PRESEED`]: what a server that did not end by itself leaves.
+struct Bridge;
+
+impl Drop for Bridge {
+    fn drop(&mut self) {
+        let _ = Command::new("ip").args(["link", "del", "dayfly1"]).output();
+    }
 }
 
-/// The names of a controller's instances.
-pub fn instances(controller: ControllerId) -> Vec<String> {
-    let tag = format!("user.dayfly.controller={controller}");
-    lxc(&["list", "--format", "csv", "--columns", "n", &tag]).lines().map(str::to_owned).collect()
+/// Jobs of a run in which the server is killed; `DAYFLY_E2E_JOBS` sets another number.
+fn jobs() -> usize {
+    std::env::var("DAYFLY_E2E_JOBS").map_or(20, |number| number.parse().unwrap())
 }
 
-/// This machine's address on the network that instances are in.
-pub fn gateway() -> String {
-    let network = lxc(&["profile", "device", "get", "default", "eth0", "network"]);
-    let address = lxc(&["network", "get", network.trim(), "ipv4.address"]);
-    address.split('/').next().unwrap().trim().to_owned()
+/// An LXD server.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Server {
+    /// Where it is; `None`: the one that all tests share.
+    directory: Option<PathBuf>,
+}
+
+impl Server {
+    /// Asks it as its own program does.
+    pub fn run(&self, words: &[&str]) -> Output {
+        let mut command = Command::new("lxc");
+        if let Some(directory) = &self.directory {
+            command.env("LXD_DIR", directory);
+        }
+        command.args(words).output().unwrap()
+    }
+
+    fn ask(&self, words: &[&str]) -> String {
+        let output = self.run(words);
+        assert!(
+            output.status.success(),
+            "lxc {words:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The names of a controller's instances.
+    pub fn instances(&self, controller: ControllerId) -> Vec<String> {
+        let tag = format!("user.dayfly.controller={controller}");
+        let listed = self.ask(&["list", "--format", "csv", "--columns", "n", &tag]);
+        listed.lines().map(str::to_owned).collect()
+    }
+
+    /// This machine's address on the network that instances are in.
+    pub fn gateway(&self) -> String {
+        let network = self.ask(&["profile", "device", "get", "default", "eth0", "network"]);
+        let address = self.ask(&["network", "get", network.trim(), "ipv4.address"]);
+        address.split('/').next().unwrap().trim().to_owned()
+    }
+
+    /// A backend's settings.
+    pub fn settings(&self) -> String {
+        let socket = |directory: &PathBuf| directory.join("unix.socket").display().to_string();
+        let socket = self.directory.as_ref().map(socket);
+        socket.map_or_else(|| "{}".to_owned(), |socket| format!("{{ socket: {socket} }}"))
+    }
 }
 
 /// An image with the program under test as GitHub's runner; it goes with this.
 struct Image {
+    server: Server,
     alias: String,
 }
 
 impl Image {
-    fn pack() -> Self {
+    fn pack(server: &Server) -> Self {
         let home = tempfile::tempdir().unwrap();
         let root = home.path().join("rootfs");
         for directory in
@@ -108,14 +171,14 @@ impl Image {
             .unwrap();
         assert!(tar.status.success(), "{tar:?}");
         let alias = format!("dayfly-e2e-{}", std::process::id());
-        lxc(&["image", "import", &archive.display().to_string(), "--alias", &alias]);
-        Self { alias }
+        server.ask(&["image", "import", &archive.display().to_string(), "--alias", &alias]);
+        Self { server: server.clone(), alias }
     }
 }
 
 impl Drop for Image {
     fn drop(&mut self) {
-        let _ = Command::new("lxc").args(["image", "delete", &self.alias]).output();
+        let _ = self.server.run(&["image", "delete", &self.alias]);
     }
 }
 
@@ -128,27 +191,136 @@ fn libraries() -> BTreeSet<PathBuf> {
     paths.filter(|path| path.starts_with('/')).map(PathBuf::from).collect()
 }
 
-/// One after the other in one test: the image is large, and LXD copies it for each instance.
-#[tokio::test]
-#[ignore = "needs lxd"]
-async fn jobs_run_in_instances_of_their_own_and_survive_the_daemon() {
-    let image = Image::pack();
-    let making = Making::Lxd { image: image.alias.clone() };
-    let mut site = Site::new(Setup { making, max: 3, ..Setup::default() }).await;
-    let check = site.run(&["check", "--config", site.path("dayfly.yaml").to_str().unwrap()]);
-    let told = String::from_utf8_lossy(&check.stdout);
-    assert!(told.contains("it started, took a registration and ended"), "{told}");
-    site.start_and_wait();
-    site.github.queue("acme/site", Some("sleep 1"), 6).await;
-    site.github.until("some jobs", async |github| github.jobs("success").await >= 2).await;
-    site.crash();
-    site.start();
-    site.github.until_jobs("success", 6).await;
+/// Every job had an instance of its own.
+async fn each_its_own(site: &Site) {
     let state = site.github.get("state").await;
     let jobs = state["jobs"].as_array().unwrap();
     let runners: BTreeSet<&str> =
         jobs.iter().map(|job| job["runner_name"].as_str().unwrap()).collect();
     assert_eq!(runners.len(), jobs.len(), "each job had an instance of its own");
     assert!(jobs.iter().all(|job| job["attempt"] == 1 && job["rounds"] == 1), "none ran twice");
+}
+
+async fn until_done(site: &Site, jobs: usize) {
+    // Each one for itself: how long all of them take hangs on the machine.
+    for done in 1..=jobs {
+        let what = format!("{done} jobs done");
+        let ready = async |github: &GitHub| github.jobs("success").await >= done as u64;
+        site.github.until(&what, ready).await;
+    }
+}
+
+/// One after the other in one test: the image is large, and LXD copies it for each instance.
+#[tokio::test]
+#[ignore = "needs lxd"]
+async fn jobs_run_in_instances_of_their_own_and_survive_the_daemon() {
+    let server = Server::default();
+    let image = Image::pack(&server);
+    let making = Making::Lxd { image: image.alias.clone(), server };
+    let mut site = Site::new(Setup { making, max: 3, ..Setup::default() }).await;
+    let check = site.run(&["check", "--config", site.path("dayfly.yaml").to_str().unwrap()]);
+    let told = String::from_utf8_lossy(&check.stdout);
+    assert!(told.contains("it started, took a registration and ended"), "{told}");
+    site.start_and_wait();
+    site.github.queue("acme/site", Some("sleep 1"), 6).await;
+    until_done(&site, 2).await;
+    site.crash();
+    site.start();
+    until_done(&site, 6).await;
+    each_its_own(&site).await;
     site.end_clean().await;
+}
+
+#[tokio::test]
+#[ignore = "needs lxd"]
+async fn the_server_dies_and_the_daemon_twice_and_no_job_is_lost() {
+    let (jobs, _bridge) = (jobs(), Bridge);
+    let mut private = Private::start(&[], PRESEED);
+    let server = Server { directory: Some(private.directory()) };
+    let image = Image::pack(&server);
+    let making = Making::Lxd { image: image.alias.clone(), server };
+    let mut site = Site::new(Setup { making, max: 4, ..Setup::default() }).await;
+    site.start_and_wait();
+    site.github.queue("acme/site", Some("sleep 1"), jobs).await;
+    until_done(&site, jobs / 5).await;
+    site.crash();
+    site.start();
+    until_done(&site, jobs * 2 / 5).await;
+    private.crash();
+    // Jobs end meanwhile, and creates fail.
+    std::thread::sleep(Duration::from_secs(3));
+    private.start_again();
+    until_done(&site, jobs * 3 / 5).await;
+    site.crash();
+    site.start();
+    until_done(&site, jobs).await;
+    each_its_own(&site).await;
+    site.end_clean().await;
+}
+
+/// Of the shared server: what `dayfly backend trust` had it trust.
+struct Trusted(Server, String);
+
+impl Drop for Trusted {
+    fn drop(&mut self) {
+        let listed = self.0.ask(&["query", "/1.0/certificates?recursion=1"]);
+        let listed: Vec<Value> = serde_json::from_str(&listed).unwrap();
+        for known in listed.iter().filter(|known| known["name"] == self.1.as_str()) {
+            self.0.ask(&["config", "trust", "remove", known["fingerprint"].as_str().unwrap()]);
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs lxd"]
+fn a_token_makes_a_remote_server_usable() {
+    let server = Server::default();
+    let home = tempfile::tempdir().unwrap();
+    let path = |name: &str| home.path().join(name).display().to_string();
+    let new = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:secp384r1"];
+    let (key, certificate) = (path("lxd.key"), path("lxd.crt"));
+    let more = ["-sha384", "-nodes", "-subj", "/CN=dayfly", "-keyout", &key, "-out", &certificate];
+    let made = Command::new("openssl").args([&new[..], &more].concat()).output().unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let address = || server.ask(&["config", "get", "core.https_address"]).trim().to_owned();
+    if address().is_empty() {
+        server.ask(&["config", "set", "core.https_address", "127.0.0.1:8443"]);
+    }
+    let config = format!(
+        "github: [{{ url: \"https://github.com/acme\", auth: {{ token: env:NONE }} }}]\nbackends:\n  rack1: {{ lxd: \
+         {{ url: \"https://{}\", client_cert: lxd.crt, client_key: file:lxd.key, server_cert: rack1.crt }} }}\n\
+         pools: [{{ name: e2e, labels: [e2e], backends: [rack1], image: none, max: 1 }}]\nstore: {{ sqlite: dayfly.db }}\n",
+        address()
+    );
+    fs::write(home.path().join("dayfly.yaml"), config).unwrap();
+    let trust = |backend: &str, token: &str| {
+        let mut command = Command::new(DAYFLY);
+        command.args(["backend", "trust", backend, "--config", &path("dayfly.yaml"), "--json"]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(token.as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
+    };
+    let name = format!("dayfly-e2e-{}", std::process::id());
+    let trusted = Trusted(server.clone(), name);
+    let token = server.ask(&["config", "trust", "add", "--name", &trusted.1, "--quiet"]);
+    assert_eq!(trust("rack2", &token).status.code(), Some(2));
+    assert_eq!(trust("rack1", "no token\n").status.code(), Some(5));
+    assert!(!home.path().join("rack1.crt").exists());
+    for given in ["first", "again"] {
+        let output = trust("rack1", &token);
+        assert!(output.status.success(), "{given}: {output:?}");
+        let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(told["server_cert"], path("rack1.crt").as_str());
+        let words = String::from_utf8_lossy(&output.stderr).into_owned() + &told.to_string();
+        assert!(!words.contains(token.trim()), "{words}");
+    }
+    let written = fs::read_to_string(home.path().join("rack1.crt")).unwrap();
+    let asked: Value = serde_json::from_str(&server.ask(&["query", "/1.0"])).unwrap();
+    assert_eq!(written, asked["environment"]["certificate"].as_str().unwrap());
+    // A server that was made anew has another certificate: what was written stands.
+    fs::write(home.path().join("rack1.crt"), fs::read(&certificate).unwrap()).unwrap();
+    let output = trust("rack1", &token);
+    assert_eq!(output.status.code(), Some(5), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("another certificate"), "{output:?}");
 }

@@ -12,6 +12,8 @@ mod github;
 mod kept_full;
 mod load;
 mod lxd;
+#[path = "../../../backends/tests/engines/lxd/private.rs"]
+mod lxd_private;
 mod processes;
 mod scan;
 mod site;

@@ -60,10 +60,12 @@ pub enum Making {
     Process,
     /// Another process, which plays the runners.
     Noop,
-    /// System containers of an image, by the LXD server of this machine; they reach GitHub by its bridge.
+    /// System containers of an image, by an LXD server; they reach GitHub by its bridge.
     Lxd {
         /// The image's alias.
         image: String,
+        /// The server.
+        server: lxd::Server,
     },
     /// Containers of an image, on an engine; they see this machine's network.
     Docker {
@@ -113,7 +115,7 @@ impl Site {
         std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
         // The address by which the instances reach it: an LXD container has a network of its own.
         let host = match &setup.making {
-            Making::Lxd { .. } => lxd::gateway(),
+            Making::Lxd { server, .. } => server.gateway(),
             _ => "127.0.0.1".to_owned(),
         };
         let github = GitHub::start(&host, directory.path());
@@ -193,7 +195,7 @@ impl Site {
                 self.load = Some(Load::start(&socket, &self.path("load.log")));
                 (format!("noop: {{ socket: {} }}", socket.display()), "none".to_owned())
             }
-            Making::Lxd { image } => ("lxd: {}".to_owned(), image),
+            Making::Lxd { image, server } => (format!("lxd: {}", server.settings()), image),
             Making::Docker { image, socket } => {
                 self.setup.more.push_str("    pull: never\n    network: host\n");
                 (format!("docker: {{ host: \"unix://{}\" }}", socket.display()), image)
@@ -381,7 +383,7 @@ impl Site {
             }
             Making::Noop => self.engine_report()["instances"].as_array().unwrap().len(),
             Making::Docker { socket, .. } => containers(socket, controller).unwrap().len(),
-            Making::Lxd { .. } => lxd::instances(controller).len(),
+            Making::Lxd { server, .. } => server.instances(controller).len(),
         }
     }
 }
@@ -396,11 +398,11 @@ impl Drop for Site {
         for id in working_in(self.directory.path()) {
             let _ = kill_process(pid(id), Signal::KILL);
         }
-        if let Making::Lxd { .. } = self.making()
+        if let Making::Lxd { server, .. } = self.making()
             && let Some(controller) = self.known_controller()
         {
-            for instance in lxd::instances(controller) {
-                let _ = Command::new("lxc").args(["delete", "--force", &instance]).output();
+            for instance in server.instances(controller) {
+                let _ = server.run(&["delete", "--force", &instance]);
             }
         }
         if let Making::Docker { socket, .. } = self.making()

@@ -1,8 +1,10 @@
 //! What an instance of ours is made with, and how its end is told.
 
+use std::time::Duration;
+
 use dayfly_core::{
     model::{Exit, InstanceSpec, LxdSpec, Mount},
-    ports::{Backend, InstanceStatus},
+    ports::{Backend, CreateRequest, InstanceStatus},
 };
 
 use super::server::{Sweep, cli, shell};
@@ -106,6 +108,68 @@ async fn limits_and_tags_are_the_instances_own() {
     assert_eq!(value("user.dayfly.pool"), "contract");
     assert_eq!(value("user.dayfly.runner"), runner.as_str());
     lxd.destroy(&runner, false).await.unwrap();
+}
+
+#[tokio::test]
+#[ignore = "needs lxd"]
+async fn a_setup_is_run_once_as_root_before_the_instance_is_ready() {
+    let setup = "set -e
+        [ \"$(id -u):$PWD:$NAME:$#\" = 0:/:'a value':0 ]
+        echo Listening for Jobs
+        mkdir /tools; echo x >>/tools/made; sleep 1; echo y >>/tools/made";
+    let spec = InstanceSpec {
+        environment: [("NAME".into(), "a value".into())].into(),
+        user: Some("runner".into()),
+        lxd: Some(LxdSpec { setup: Some(setup.into()), ..LxdSpec::default() }),
+        // What it made is everybody's to read, and what it said is no sign of the runner's.
+        ..shell("[ \"$(cat /tools/made)\" = \"$(printf 'x\\ny')\" ] && exit 42")
+    };
+    let sweep = Sweep::default();
+    let lxd = sweep.ready();
+    let runner = runner(lxd.controller());
+    let heard = Heard::default();
+    watched(&lxd, &heard, async {
+        let (pool, request) = (runner.pool(), &spec);
+        // A daemon that dies meanwhile: the next one waits for the same setup.
+        let request = || CreateRequest { runner: &runner, pool: &pool, spec: request };
+        let begun = tokio::time::timeout(Duration::from_millis(900), lxd.create(request())).await;
+        assert!(begun.is_err(), "{begun:?}");
+        let created = lxd.create(request()).await.unwrap();
+        lxd.hand_over(&runner, &created.id, jit("any")).await.unwrap();
+        let (signs, exit) = heard.end_of(&runner).await;
+        assert_eq!((signs, exit.code), (vec![], Some(42)));
+    })
+    .await;
+    lxd.destroy(&runner, false).await.unwrap();
+}
+
+/// The runner program lies on the host once, and no instance downloads it.
+#[tokio::test]
+#[ignore = "needs lxd"]
+async fn a_setup_puts_the_runner_program_into_its_place() {
+    let host = tempfile::tempdir().unwrap();
+    let open = |path: &std::path::Path| {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(path, mode).unwrap();
+    };
+    let program = host.path().join("run.sh");
+    std::fs::write(&program, "#!/bin/sh\n[ $PWD = /opt/actions-runner ] && exit 42\n").unwrap();
+    open(host.path());
+    open(&program);
+    let mount = Mount {
+        source: host.path().to_str().unwrap().into(),
+        target: "/mnt/actions-runner".into(),
+        read_only: true,
+    };
+    let setup = "mkdir -p /opt && cp -R /mnt/actions-runner /opt/actions-runner";
+    let spec = InstanceSpec {
+        command: vec![],
+        mounts: vec![mount],
+        lxd: Some(LxdSpec { setup: Some(setup.into()), ..LxdSpec::default() }),
+        ..shell("")
+    };
+    let exit = end_of(spec).await;
+    assert_eq!(exit.code, Some(42), "{exit:?}");
 }
 
 /// Somebody stops the instance under its runner: that is an end, and no exit code is made up for it.

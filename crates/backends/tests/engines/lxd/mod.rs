@@ -2,8 +2,12 @@
 
 mod contract;
 mod half_made;
+mod killed;
 mod life;
+mod private;
 mod refusals;
 mod remote;
 mod secrecy;
 mod server;
+mod two;
+mod vm;

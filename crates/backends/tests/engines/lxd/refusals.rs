@@ -56,6 +56,12 @@ async fn refusals_keep_the_servers_words() {
     .await;
     let vm = LxdSpec { kind: LxdKind::Vm, ..LxdSpec::default() };
     check(lxd_spec(vm), Kind::NotAllowed, "virtual-machine").await;
+    // The instance comes up, and what the pool sets up in it fails.
+    let setup = Some("echo no such package; exit 3".to_owned());
+    for words in ["setup ended with exit code 3", "no such package"] {
+        let spec = LxdSpec { setup: setup.clone(), ..LxdSpec::default() };
+        check(lxd_spec(spec), Kind::NotAllowed, words).await;
+    }
     // The instance comes up, and its keeper finds nothing to start.
     check(
         InstanceSpec { command: vec!["./nothing.sh".into()], ..contract() },

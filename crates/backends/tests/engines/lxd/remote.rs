@@ -1,8 +1,7 @@
 //! A remote server: over HTTPS that both ends prove, and with a certificate that is restricted to a project.
 
-use std::process::Command;
-
-use dayfly_backends::lxd::{Lxd, LxdOptions, LxdRemote, LxdServer};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use dayfly_backends::lxd::{Lxd, LxdOptions, LxdRemote, LxdServer, trust};
 use dayfly_core::{
     model::ControllerId,
     ports::{Backend, BackendErrorKind},
@@ -10,47 +9,48 @@ use dayfly_core::{
 use rcgen::{CertificateParams, KeyPair};
 use serde_json::Value;
 
-use super::server::{Sweep, cli, contract, image};
+use super::server::{Lxc, Sweep, contract, image};
 use crate::suite::{self, controller};
 
-/// A certificate that the server trusts for as long as this lives.
-struct Trusted {
+/// A certificate that a server trusts for as long as this lives.
+pub struct Trusted {
+    lxc: Lxc,
     certificate: String,
     key: String,
     name: String,
 }
 
 impl Trusted {
-    fn stranger() -> Self {
+    fn stranger(lxc: &Lxc) -> Self {
         let key = KeyPair::generate().unwrap();
         let certificate =
             CertificateParams::new(["dayfly".to_owned()]).unwrap().self_signed(&key).unwrap();
         let name = format!("dayfly-test-{}", suffix());
-        Self { certificate: certificate.pem(), key: key.serialize_pem(), name }
+        Self { lxc: lxc.clone(), certificate: certificate.pem(), key: key.serialize_pem(), name }
     }
 
-    fn new(more: &[&str]) -> Self {
-        let trusted = Self::stranger();
+    pub fn new(lxc: &Lxc, more: &[&str]) -> Self {
+        let trusted = Self::stranger(lxc);
         let home = tempfile::tempdir().unwrap();
         let file = home.path().join("client.crt");
         std::fs::write(&file, &trusted.certificate).unwrap();
         let file = file.display().to_string();
         let words = ["config", "trust", "add", &file, "--name", &trusted.name];
-        cli(&[&words, more].concat());
+        lxc.ask(&[&words, more].concat());
         trusted
     }
 
     fn remote(&self, server_certificate: Option<String>) -> LxdServer {
         LxdServer::Remote(LxdRemote {
-            url: format!("https://{}", address()),
+            url: format!("https://{}", address(&self.lxc)),
             client_certificate: self.certificate.clone(),
             client_key: self.key.clone().into(),
             server_certificate,
         })
     }
 
-    fn connect(&self, project: Option<&str>, controller: ControllerId) -> Lxd {
-        let server = self.remote(Some(server_certificate()));
+    pub fn connect(&self, project: Option<&str>, controller: ControllerId) -> Lxd {
+        let server = self.remote(Some(server_certificate(&self.lxc)));
         let project = project.map(str::to_owned);
         Lxd::connect(&LxdOptions { server, project, target: None }, controller).unwrap()
     }
@@ -58,10 +58,11 @@ impl Trusted {
 
 impl Drop for Trusted {
     fn drop(&mut self) {
-        let listed = cli(&["query", "/1.0/certificates?recursion=1"]);
+        let listed = self.lxc.ask(&["query", "/1.0/certificates?recursion=1"]);
         let listed: Vec<Value> = serde_json::from_str(&listed).unwrap();
         for known in listed.iter().filter(|known| known["name"] == self.name.as_str()) {
-            cli(&["config", "trust", "remove", known["fingerprint"].as_str().unwrap()]);
+            let fingerprint = known["fingerprint"].as_str().unwrap();
+            self.lxc.ask(&["config", "trust", "remove", fingerprint]);
         }
     }
 }
@@ -72,25 +73,25 @@ fn suffix() -> String {
 }
 
 /// Where the server listens; the tests give it a place where it has none.
-fn address() -> String {
-    let address = || cli(&["config", "get", "core.https_address"]).trim().to_owned();
+fn address(lxc: &Lxc) -> String {
+    let address = || lxc.ask(&["config", "get", "core.https_address"]).trim().to_owned();
     if address().is_empty() {
-        cli(&["config", "set", "core.https_address", "127.0.0.1:8443"]);
+        lxc.ask(&["config", "set", "core.https_address", "127.0.0.1:8443"]);
     }
     address()
 }
 
-fn server_certificate() -> String {
-    let server: Value = serde_json::from_str(&cli(&["query", "/1.0"])).unwrap();
+fn server_certificate(lxc: &Lxc) -> String {
+    let server: Value = serde_json::from_str(&lxc.ask(&["query", "/1.0"])).unwrap();
     server["environment"]["certificate"].as_str().unwrap().to_owned()
 }
 
 #[tokio::test]
 #[ignore = "needs lxd"]
 async fn a_remote_server_keeps_the_contract() {
-    let sweep = Sweep::default();
-    image();
-    let trusted = Trusted::new(&[]);
+    let (sweep, lxc) = (Sweep::default(), Lxc::default());
+    image(&lxc);
+    let trusted = Trusted::new(&lxc, &[]);
     let connect = |controller| {
         sweep.note(controller);
         trusted.connect(None, controller)
@@ -98,35 +99,41 @@ async fn a_remote_server_keeps_the_contract() {
     suite::check(connect, &contract()).await;
 }
 
-/// A project of a test's own.
-struct Project(String);
+/// A project of a test's own, which goes with this.
+pub struct Project {
+    lxc: Lxc,
+    pub name: String,
+}
 
 impl Project {
-    fn new() -> Self {
+    pub fn new(lxc: &Lxc) -> Self {
         let name = format!("dayfly-test-{}", suffix());
-        cli(&["project", "create", &name, "-c", "features.images=false", "-c", "restricted=true"]);
+        let settings = ["-c", "features.images=false", "-c", "restricted=true"];
+        lxc.ask(&[&["project", "create", &name], &settings[..]].concat());
         let root = ["root", "disk", "path=/", "pool=default"];
-        cli(&[&["profile", "device", "add", "--project", &name, "default"], &root[..]].concat());
-        Self(name)
+        let add = ["profile", "device", "add", "--project", &name, "default"];
+        lxc.ask(&[&add, &root[..]].concat());
+        Self { lxc: lxc.clone(), name }
     }
 }
 
 impl Drop for Project {
     fn drop(&mut self) {
-        let _ = Command::new("lxc").args(["project", "delete", &self.0]).output();
+        self.lxc.run(&["project", "delete", &self.name]);
     }
 }
 
 #[tokio::test]
 #[ignore = "needs lxd"]
 async fn a_restricted_certificate_keeps_the_contract_in_its_project() {
-    image();
-    let project = Project::new();
-    let sweep = Sweep::within(&project.0);
-    let trusted = Trusted::new(&["--restricted", "--projects", &project.0]);
+    let lxc = Lxc::default();
+    image(&lxc);
+    let project = Project::new(&lxc);
+    let sweep = Sweep::within(&project.name);
+    let trusted = Trusted::new(&lxc, &["--restricted", "--projects", &project.name]);
     let connect = |controller| {
         sweep.note(controller);
-        trusted.connect(Some(&project.0), controller)
+        trusted.connect(Some(&project.name), controller)
     };
     suite::check(connect, &contract()).await;
 
@@ -138,21 +145,57 @@ async fn a_restricted_certificate_keeps_the_contract_in_its_project() {
 #[tokio::test]
 #[ignore = "needs lxd"]
 async fn a_server_that_is_not_proven_is_not_spoken_to() {
-    let trusted = Trusted::new(&[]);
+    let lxc = Lxc::default();
+    let trusted = Trusted::new(&lxc, &[]);
     let list = async |server: LxdServer| {
         let options = LxdOptions { server, ..LxdOptions::default() };
         Lxd::connect(&options, controller()).unwrap().list().await
     };
-    let proven = trusted.remote(Some(server_certificate()));
+    let proven = trusted.remote(Some(server_certificate(&lxc)));
     assert_eq!(list(proven).await, Ok(Vec::new()));
 
     // Another server's certificate, and one that only the authorities of this machine could vouch for.
-    for certificate in [Some(Trusted::stranger().certificate.clone()), None] {
+    for certificate in [Some(Trusted::stranger(&lxc).certificate.clone()), None] {
         let error = list(trusted.remote(certificate)).await.unwrap_err();
         assert_eq!(error.kind, BackendErrorKind::Unreachable, "{error}");
         assert!(error.detail.to_lowercase().contains("certificate"), "{error}");
     }
     // A client that the server does not know.
-    let stranger = Trusted::stranger().remote(Some(server_certificate()));
+    let stranger = Trusted::stranger(&lxc).remote(Some(server_certificate(&lxc)));
     assert_eq!(list(stranger).await.unwrap_err().kind, BackendErrorKind::NotAllowed);
+}
+
+#[tokio::test]
+#[ignore = "needs lxd"]
+async fn a_token_has_the_server_trust_us_and_tells_its_certificate() {
+    let lxc = Lxc::default();
+    let us = Trusted::stranger(&lxc);
+    let add = ["config", "trust", "add", "--name", &us.name, "--quiet"];
+    let token = lxc.ask(&[&add, &["--restricted", "--projects", "default"][..]].concat());
+    let trust = async |known: Option<String>, token: &str| {
+        let options = LxdOptions { server: us.remote(known), ..LxdOptions::default() };
+        trust(&options, &token.to_owned().into()).await
+    };
+    let changed = |key: &str, digits: &str| {
+        let plain = STANDARD.decode(token.trim()).unwrap();
+        let mut told: Value = serde_json::from_slice(&plain).unwrap();
+        told[key] = digits.repeat(32).into();
+        STANDARD.encode(told.to_string())
+    };
+    // One of a server with another certificate: this one is not even told the token.
+    let error = trust(None, &changed("fingerprint", "0a")).await.unwrap_err();
+    assert_eq!(error.kind, BackendErrorKind::Unreachable, "{error}");
+    let other = Trusted::stranger(&lxc).certificate.clone();
+    let error = trust(Some(other), &token).await.unwrap_err();
+    assert!(error.detail.contains("another certificate"), "{error}");
+    let wrong = changed("secret", "0b");
+    let error = trust(None, &wrong).await.unwrap_err();
+    assert_eq!(error.kind, BackendErrorKind::NotAllowed, "{error}");
+    assert!(!error.detail.contains(&wrong), "{error}");
+
+    let certificate = trust(None, &token).await.unwrap();
+    assert_eq!(certificate, server_certificate(&lxc));
+    // Given again, it is trusted already.
+    assert_eq!(trust(Some(certificate.clone()), &token).await.as_ref(), Ok(&certificate));
+    assert_eq!(us.connect(Some("default"), controller()).list().await, Ok(Vec::new()));
 }

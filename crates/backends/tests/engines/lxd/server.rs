@@ -4,9 +4,8 @@ use std::{
     cell::RefCell,
     fs,
     os::unix::fs::symlink,
-    path::Path,
-    process::Command,
-    sync::{Mutex, MutexGuard, PoisonError},
+    path::{Path, PathBuf},
+    process::{Command, Output},
 };
 
 use dayfly_backends::lxd::{Lxd, LxdOptions};
@@ -15,43 +14,29 @@ use dayfly_core::model::{ControllerId, InstanceSpec};
 use crate::suite::{RUNNER, controller};
 
 /// The image of the tests: busybox alone, as PID 1 too.
-pub const IMAGE: &str = "dayfly-test-busybox-1";
+pub const IMAGE: &str = "dayfly-test-busybox-2";
 
 /// What the image has beside busybox itself.
-const PROGRAMS: [&str; 22] = [
+const PROGRAMS: [&str; 23] = [
     "sh", "sleep", "cat", "env", "head", "dd", "tail", "mkdir", "mkfifo", "mv", "rm", "setsid",
-    "sync", "poweroff", "halt", "su", "id", "ls", "grep", "tr", "touch", "kill",
+    "sync", "poweroff", "halt", "su", "id", "ls", "grep", "tr", "touch", "kill", "cp",
 ];
 
 pub fn connect(controller: ControllerId) -> Lxd {
     Lxd::connect(&LxdOptions::default(), controller).unwrap()
 }
 
-/// One test at a time: LXD 5.0 stands still for up to a minute where many containers end in the same second.
-static ONE: Mutex<()> = Mutex::new(());
-
 /// Runs a test and then removes the instances of its controllers, also where it failed.
+#[derive(Default)]
 pub struct Sweep {
     controllers: RefCell<Vec<ControllerId>>,
-    _alone: MutexGuard<'static, ()>,
     project: Option<String>,
 }
 
-impl Default for Sweep {
-    fn default() -> Self {
-        Self::alone(None)
-    }
-}
-
 impl Sweep {
-    fn alone(project: Option<String>) -> Self {
-        let alone = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-        Self { controllers: RefCell::default(), project, _alone: alone }
-    }
-
     /// For instances of a project of the test's own.
     pub fn within(project: &str) -> Self {
-        Self::alone(Some(project.to_owned()))
+        Self { controllers: RefCell::default(), project: Some(project.to_owned()) }
     }
 
     /// A backend whose instances are removed at the end.
@@ -67,7 +52,7 @@ impl Sweep {
 
     /// A backend of a new controller, with the test image.
     pub fn ready(&self) -> Lxd {
-        image();
+        image(&Lxc::default());
         self.connect(controller())
     }
 
@@ -104,20 +89,43 @@ impl Drop for Sweep {
     }
 }
 
-/// Asks the server as its own program does.
+/// A server's own program: `lxc`.
+#[derive(Debug, Clone, Default)]
+pub struct Lxc {
+    /// Where the server is; `None`: the one that all tests share.
+    pub directory: Option<PathBuf>,
+}
+
+impl Lxc {
+    /// Asks the server, which must not refuse.
+    pub fn ask(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert!(
+            output.status.success(),
+            "lxc {arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Asks the server.
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new("lxc");
+        if let Some(directory) = &self.directory {
+            command.env("LXD_DIR", directory);
+        }
+        command.args(arguments).output().unwrap()
+    }
+}
+
+/// Asks the server that all tests share.
 pub fn cli(arguments: &[&str]) -> String {
-    let output = Command::new("lxc").args(arguments).output().unwrap();
-    assert!(
-        output.status.success(),
-        "lxc {arguments:?}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8(output.stdout).unwrap()
+    Lxc::default().ask(arguments)
 }
 
 /// Makes the image unless the server has it.
-pub fn image() {
-    let has_image = || cli(&["image", "list", "--format", "csv", "--columns", "l"]);
+pub fn image(lxc: &Lxc) {
+    let has_image = || lxc.ask(&["image", "list", "--format", "csv", "--columns", "l"]);
     let is_there = || has_image().lines().any(|alias| alias == IMAGE);
     if is_there() {
         return;
@@ -126,8 +134,7 @@ pub fn image() {
     let archive = home.path().join("image.tar.gz");
     pack(home.path(), &archive);
     let archive = archive.display().to_string();
-    let output =
-        Command::new("lxc").args(["image", "import", &archive, "--alias", IMAGE]).output().unwrap();
+    let output = lxc.run(&["image", "import", &archive, "--alias", IMAGE]);
     // Another test may have made it meanwhile.
     assert!(output.status.success() || is_there(), "{output:?}");
 }

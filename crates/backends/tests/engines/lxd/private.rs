@@ -1,0 +1,119 @@
+//! A server of a test's own, which may be killed.
+
+use std::{
+    fs,
+    io::Write,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+/// How often it is looked whether it has ended by itself, and how long in between: a minute in all.
+const END_LOOKS_MAX: u32 = 3_000;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
+
+/// The server, its instances and its files; all of it goes with this.
+pub struct Private {
+    home: tempfile::TempDir,
+    before: Vec<String>,
+    daemon: Option<Child>,
+}
+
+impl Private {
+    /// Starts it behind the words of another program, such as one that enters a network's namespace, and prepares it.
+    pub fn start(before: &[&str], preseed: &str) -> Self {
+        // Sockets have short paths; instances need a way through every directory above their files.
+        let home = tempfile::Builder::new().prefix("dayfly-lxd-").tempdir().unwrap();
+        fs::set_permissions(home.path(), fs::Permissions::from_mode(0o711)).unwrap();
+        fs::create_dir(home.path().join("lxd")).unwrap();
+        let before = before.iter().map(|word| (*word).to_owned()).collect();
+        let mut server = Self { home, before, daemon: None };
+        server.start_again();
+        let mut init = server.command("lxd");
+        let mut init = init.args(["init", "--preseed"]).stdin(Stdio::piped()).spawn().unwrap();
+        init.stdin.take().unwrap().write_all(preseed.as_bytes()).unwrap();
+        assert!(init.wait().unwrap().success(), "lxd init: {}", server.log());
+        server
+    }
+
+    /// Starts its process, and waits until it answers.
+    pub fn start_again(&mut self) {
+        assert!(self.begin(), "LXD does not answer: {}", self.log());
+    }
+
+    fn begin(&mut self) -> bool {
+        assert!(self.daemon.is_none());
+        let log = fs::File::create(self.home.path().join("log")).unwrap();
+        let words = self.before.iter().map(String::as_str).chain(["lxd", "--group", "lxd"]);
+        let words: Vec<&str> = words.collect();
+        let mut command = self.command(words[0]);
+        command.args(&words[1..]).stdin(Stdio::null());
+        command.stdout(log.try_clone().unwrap()).stderr(log);
+        self.daemon = Some(command.spawn().unwrap());
+        let ready = self.command("lxd").args(["waitready", "--timeout", "60"]).status();
+        ready.is_ok_and(|status| status.success())
+    }
+
+    /// `kill -9` of its process. Its instances run on.
+    pub fn crash(&mut self) {
+        let mut daemon = self.daemon.take().unwrap();
+        daemon.kill().unwrap();
+        daemon.wait().unwrap();
+    }
+
+    /// Where its socket is.
+    pub fn directory(&self) -> PathBuf {
+        self.home.path().join("lxd")
+    }
+
+    /// The processes that name its directory.
+    fn left(&self) -> Vec<String> {
+        let home = self.home.path().display().to_string();
+        let ids = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let ids = ids.filter_map(|entry| entry.file_name().into_string().ok());
+        ids.filter(|id| {
+            let words = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&words).contains(&home)
+        })
+        .collect()
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.home.path().join("log")).unwrap_or_default()
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.env("LXD_DIR", self.directory());
+        command
+    }
+}
+
+impl Drop for Private {
+    /// Its own way down, which takes the instances along; then what it leaves.
+    fn drop(&mut self) {
+        if self.daemon.is_some() || self.begin() {
+            let _ = self.command("lxd").args(["shutdown", "--timeout", "30"]).status();
+        }
+        if let Some(mut daemon) = self.daemon.take() {
+            let mut looks = 0;
+            while matches!(daemon.try_wait(), Ok(None)) && looks < END_LOOKS_MAX {
+                looks += 1;
+                std::thread::sleep(BETWEEN_LOOKS);
+            }
+            let _ = daemon.kill();
+            let _ = daemon.wait();
+        }
+        // The keepers of its instances, where it did not end them, and of its network.
+        for id in self.left() {
+            let _ = Command::new("kill").args(["-9", &id]).status();
+        }
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+        for mount in mounts.lines().rev().filter_map(|line| line.split(' ').nth(1)) {
+            if Path::new(mount).starts_with(self.home.path()) {
+                let _ = Command::new("umount").args(["--lazy", mount]).status();
+            }
+        }
+    }
+}
