@@ -319,7 +319,7 @@ fn add(draft: &mut Draft, config: &Config, places: &BTreeMap<&str, Place>, pool:
     if !pool.enabled {
         draft.note(format!("{title}it is disabled, therefore its `max` is 0 and not {}", pool.max));
     }
-    draft.note("dayfly puts no runner program into an instance in this version: each image must have GitHub's, as docs/lxd.md says");
+    draft.note("dayfly downloads no runner program in this version: each image must have GitHub's, or `setup` must put it there, as docs/lxd.md says");
     let labels = names::labels(pool.labels.iter().map(String::as_str));
     // A pool of GARM's has no name but its id.
     let wanted = match labels.last() {

@@ -184,9 +184,11 @@ fn add(
         }
     };
     if runner.setup_script.is_some() || config.setupscript.is_some() {
-        draft.note(format!("{place}its setup script has no counterpart in this version: what it does belongs into the image"));
+        draft.note(format!(
+            "{place}what its setup script does belongs into the image, or as a text under `setup`"
+        ));
     }
-    draft.note("dayfly puts no runner program into an instance in this version: each image must have GitHub's, as docs/lxd.md says");
+    draft.note("dayfly downloads no runner program in this version: each image must have GitHub's, or `setup` must put it there, as docs/lxd.md says");
     let max = runner.max_workers.or(config.max_workers).unwrap_or(MAX_WORKERS);
     if runner.max_workers.is_none() && config.runnermap.len() > 1 {
         draft.note(format!(
