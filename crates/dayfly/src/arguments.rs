@@ -73,6 +73,12 @@ pub enum Command {
         #[command(subcommand)]
         action: Pool,
     },
+    /// Acts on the webhooks at GitHub that tell the daemon of jobs
+    Webhook {
+        /// What to do with them
+        #[command(subcommand)]
+        action: Webhook,
+    },
     /// Acts on the store itself
     Store {
         /// What to do with it
@@ -98,6 +104,17 @@ pub enum Pool {
         /// The pool's name
         pool: String,
     },
+}
+
+/// What can be done with the webhooks.
+#[derive(Debug, Subcommand)]
+pub enum Webhook {
+    /// Makes the webhooks, or sets their secret and event anew
+    Install(Configured),
+    /// Whether they are there, and jobs can be read where one is lost
+    Check(Configured),
+    /// Removes the webhooks
+    Remove(Configured),
 }
 
 /// What can be done with the store.
@@ -295,6 +312,9 @@ mod tests {
         check("dayfly run -c x.yaml --drain --token file:/run/token", true);
         check("dayfly runner-stub run --jitconfig abc", true);
         check("dayfly pool delete linux", true);
+        check("dayfly webhook install -c x.yaml", true);
+        check("dayfly webhook remove --config x.yaml --token file:t --json", true);
+        check("dayfly webhook check", false);
         check("dayfly store check -c x.yaml", true);
         check("dayfly store check --store x.db", true);
         check("dayfly store check", false);

@@ -75,6 +75,7 @@ pub async fn ask(command: Command, socket: PathBuf, json: bool) -> Result<()> {
         Command::Demo(_)
         | Command::Run(_)
         | Command::Check(_)
+        | Command::Webhook { .. }
         | Command::Store { .. }
         | Command::GithubSim(_)
         | Command::RunnerStub(_)

@@ -7,7 +7,7 @@ use dayfly_runner_stub::StubArgs;
 
 use crate::{
     arguments::{Arguments, Command, RunnerStub, Store},
-    ask, check, demo, failure, load, run, socket, store,
+    ask, check, demo, failure, load, run, socket, store, webhook,
 };
 
 /// Does what was said, and gives the exit code.
@@ -21,6 +21,7 @@ pub fn execute(arguments: Arguments) -> ExitCode {
         Command::Demo(options) => on_threads(demo::run(&options, json)),
         Command::Run(options) => run::run(&options, &socket, json),
         Command::Check(options) => on_threads(check::run(&options, json)),
+        Command::Webhook { action } => on_threads(webhook::run(&action, json)),
         Command::Store { action: Store::Check(file) } => store::check(&file, json),
         Command::Store { action: Store::Backup(options) } => store::back_up(&options, json),
         Command::Store { action: Store::Rebuild(options) } => {

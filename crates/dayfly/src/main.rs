@@ -12,6 +12,7 @@ mod run;
 mod socket;
 mod store;
 mod table;
+mod webhook;
 
 use std::process::ExitCode;
 

@@ -20,3 +20,4 @@ mod standing;
 mod store;
 mod trace;
 mod way;
+mod webhooks;
