@@ -1,8 +1,9 @@
 //! What a configuration file says, checked. Holds references to secrets, never a secret.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use dayfly_core::model::{BackendName, ScopeName, Spec};
+use ipnet::IpNet;
 
 use crate::{problem::Problem, secret::SecretRef};
 
@@ -17,8 +18,54 @@ pub struct Config {
     pub backends: BTreeMap<BackendName, BackendConfig>,
     /// The store's file.
     pub store: PathBuf,
+    /// The HTTP endpoint; `None`: there is none.
+    pub server: Option<ServerConfig>,
     /// What is allowed and may not be meant.
     pub warnings: Vec<Problem>,
+}
+
+/// The HTTP endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerConfig {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// The certificate that it shows; `None`: plain HTTP.
+    pub tls: Option<ServerTls>,
+    /// How webhooks are taken; `None`: they are not.
+    pub webhook: Option<WebhookConfig>,
+}
+
+/// The PEM files of the endpoint's certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerTls {
+    /// The certificate, and those between it and its authority.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+/// How webhooks are taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebhookConfig {
+    /// What they are signed with; the first is the one that `dayfly webhook install` gives GitHub.
+    pub secrets: Vec<SecretRef>,
+    /// The address by which GitHub reaches the endpoint.
+    pub url: Option<String>,
+    /// Where they may come from.
+    pub allow: AllowConfig,
+    /// Proxies that are believed when they tell whom they speak for.
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+/// Where webhooks may come from. They are signed all the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AllowConfig {
+    /// From anywhere.
+    Everyone,
+    /// From the addresses that GitHub tells.
+    GitHub,
+    /// From these networks.
+    Networks(Vec<IpNet>),
 }
 
 /// How a scope is reached.

@@ -47,6 +47,8 @@ pub(crate) fn read(file: &Table<'_>, base: &Path, problems: &mut Problems) -> Sc
         }
         scopes.names.push(name.clone());
         let address = address(&table, problems);
+        let kind = address.as_ref().map(|(_, kind)| kind);
+        let repositories = repositories(&table, kind, problems);
         let auth = table.get("auth").map(|node| (auth(node, base, problems), node));
         match &auth {
             None => {
@@ -71,10 +73,7 @@ pub(crate) fn read(file: &Table<'_>, base: &Path, problems: &mut Problems) -> Sc
             Some(_) => {}
         }
         if let Some((url, kind)) = address {
-            scopes.specs.insert(
-                name.clone(),
-                ScopeSpec { url: url.clone(), kind, repositories: Vec::new() },
-            );
+            scopes.specs.insert(name.clone(), ScopeSpec { url: url.clone(), kind, repositories });
             scopes.configs.insert(name, ScopeConfig { url, auth: auth.and_then(|(auth, _)| auth) });
         }
     }
@@ -154,15 +153,8 @@ fn kind(url: &str) -> Result<(ScopeKind, bool), &'static str> {
     if uri.query().is_some() || url.contains('#') {
         return Err(REMEDY);
     }
-    let valid = |name: &str| {
-        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        !name.is_empty()
-            && name.len() <= 100
-            && name.chars().all(plain)
-            && !name.trim_matches('.').is_empty()
-    };
     let names: Vec<&str> = uri.path().trim_start_matches('/').split('/').collect();
-    if !names.iter().all(|name| valid(name)) {
+    if !names.iter().all(|name| is_name(name)) {
         return Err(REMEDY);
     }
     let kind = match names.as_slice() {
@@ -180,6 +172,54 @@ fn kind(url: &str) -> Result<(ScopeKind, bool), &'static str> {
         _ => return Err(REMEDY),
     };
     Ok((kind, in_the_clear))
+}
+
+/// The repositories whose jobs are caught up on, as `OWNER/REPOSITORY`.
+fn repositories(
+    table: &Table<'_>,
+    scope: Option<&ScopeKind>,
+    problems: &mut Problems,
+) -> Vec<String> {
+    let texts = table.texts("repositories", problems);
+    if let (Some(ScopeKind::Repository { .. }), Some(node)) = (scope, table.get("repositories")) {
+        problems.error(
+            &node.span,
+            "a scope that is a repository has no `repositories`",
+            "remove them: its own jobs are all that there are",
+        );
+    }
+    let mut repositories: Vec<String> = Vec::new();
+    for text in texts {
+        let (owner, name) = match (text.text.split_once('/'), scope) {
+            (Some(parts), _) => parts,
+            (None, Some(ScopeKind::Organization(owner))) => (owner.as_str(), text.text),
+            (None, _) => ("", text.text),
+        };
+        let of_another =
+            matches!(scope, Some(ScopeKind::Organization(of)) if !of.eq_ignore_ascii_case(owner));
+        if !(is_name(owner) && is_name(name)) || of_another {
+            problems.error(
+                text.span,
+                format!("`{}` is no repository of the scope", visible(text.text)),
+                "write OWNER/REPOSITORY; of an organisation, REPOSITORY is enough",
+            );
+            continue;
+        }
+        let repository = format!("{owner}/{name}");
+        if !repositories.iter().any(|known| known.eq_ignore_ascii_case(&repository)) {
+            repositories.push(repository);
+        }
+    }
+    repositories
+}
+
+/// Whether GitHub would take it as the name of an owner or a repository.
+fn is_name(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    !name.is_empty()
+        && name.len() <= 100
+        && name.chars().all(plain)
+        && !name.trim_matches('.').is_empty()
 }
 
 fn auth(node: &Node, base: &Path, problems: &mut Problems) -> Option<Auth> {
@@ -226,8 +266,19 @@ pub(crate) fn secret(
     base: &Path,
     problems: &mut Problems,
 ) -> Option<SecretRef> {
-    const FORMS: &str = "file:PATH, env:NAME or credential:NAME (of systemd)";
-    let node = table.get(key)?;
+    secret_at(table.get(key)?, key, base, problems)
+}
+
+/// The forms of a reference to a secret.
+pub(crate) const FORMS: &str = "file:PATH, env:NAME or credential:NAME (of systemd)";
+
+/// A secret's reference at a place of its own.
+pub(crate) fn secret_at(
+    node: &Node,
+    key: &str,
+    base: &Path,
+    problems: &mut Problems,
+) -> Option<SecretRef> {
     let Some(text) = node.text() else {
         problems.error(
             &node.span,

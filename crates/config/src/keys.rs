@@ -7,9 +7,12 @@ const fn keys(what: &'static str, known: &'static [&'static str]) -> Keys {
 }
 
 pub(crate) const FILE: Keys = Keys {
-    later: &["server"],
-    instead: &[("pool", "write `pools`, a list"), ("backend", "write `backends`, a mapping")],
-    ..keys("the file", &["github", "backends", "pools", "store"])
+    instead: &[
+        ("pool", "write `pools`, a list"),
+        ("backend", "write `backends`, a mapping"),
+        ("webhook", "write `server: { listen: …, webhook_secret: … }`"),
+    ],
+    ..keys("the file", &["github", "backends", "pools", "store", "server"])
 };
 
 pub(crate) const SCOPE: Keys = Keys {
@@ -19,7 +22,7 @@ pub(crate) const SCOPE: Keys = Keys {
         ("organization", "write `url: https://github.com/ORGANIZATION`"),
         ("repository", "write `url: https://github.com/OWNER/REPOSITORY`"),
     ],
-    ..keys("a scope", &["name", "url", "auth"])
+    ..keys("a scope", &["name", "url", "auth", "repositories"])
 };
 
 pub(crate) const AUTH: Keys = Keys {
@@ -62,10 +65,26 @@ pub(crate) const NOOP: Keys = keys("`noop`", &["socket"]);
 pub(crate) const STORE: Keys =
     Keys { later: &["postgres", "postgresql"], ..keys("`store`", &["sqlite"]) };
 
+pub(crate) const SERVER: Keys = Keys {
+    instead: &[
+        ("secret", "write `webhook_secret`"),
+        ("webhook_secrets", "write `webhook_secret`, which takes a list too"),
+        ("url", "write `webhook_url`, the address by which GitHub reaches it"),
+        ("port", "write `listen: ADDRESS:PORT`"),
+    ],
+    ..keys(
+        "`server`",
+        &["listen", "tls", "webhook_secret", "webhook_url", "allow", "trusted_proxies"],
+    )
+};
+
+pub(crate) const SERVER_TLS: Keys = keys("the server's `tls`", &["cert", "key"]);
+
 pub(crate) const POOL: Keys = Keys {
-    later: &["repositories", "hold", "denylist", "allowlist", "runner_version"],
+    later: &["hold", "denylist", "allowlist", "runner_version"],
     instead: &[
         ("backend", "write `backends: [NAME]`"),
+        ("repositories", "write `repositories` in the pool's scope, under `github`"),
         ("runner_group", "write `group`"),
         ("volumes", "write `mounts`"),
         ("min", "write `min_idle` (online and idle) or `warm` (booted, not registered)"),
@@ -155,7 +174,7 @@ mod tests {
 
     use super::*;
 
-    const SECTIONS: [&Keys; 15] = [
+    const SECTIONS: [&Keys; 17] = [
         &FILE,
         &SCOPE,
         &AUTH,
@@ -166,6 +185,8 @@ mod tests {
         &TLS,
         &PROCESS,
         &STORE,
+        &SERVER,
+        &SERVER_TLS,
         &POOL,
         &MOUNT,
         &CAPABILITIES,

@@ -7,6 +7,7 @@
 
 mod backends;
 mod config;
+mod demand;
 mod github;
 mod instance;
 mod keys;
@@ -18,12 +19,13 @@ mod pools;
 mod problem;
 mod quantity;
 mod secret;
+mod server;
 mod table;
 mod yaml;
 
 pub use config::{
-    AppAuth, Auth, BackendConfig, Config, DockerConfig, LxdConfig, LxdServerConfig, ScopeConfig,
-    TlsFiles,
+    AllowConfig, AppAuth, Auth, BackendConfig, Config, DockerConfig, LxdConfig, LxdServerConfig,
+    ScopeConfig, ServerConfig, ServerTls, TlsFiles, WebhookConfig,
 };
 pub use load::{EXIT_CODE, FILE_BYTES_MAX, load, parse};
 pub use problem::{ConfigErrors, Problem};

@@ -15,6 +15,7 @@ use crate::{
     mask::{Mask, secret_places},
     pools,
     problem::{ConfigErrors, Problems, unreadable},
+    server,
     table::Table,
     yaml::{self, FailureKind, Node, Value},
 };
@@ -142,7 +143,9 @@ fn config(root: &Node, base: &Path, problems: &mut Problems) -> Option<Config> {
     let file = Table::of(root, &keys::FILE, problems)?;
     let scopes = github::read(&file, base, problems);
     let backends = backends::read(&file, base, problems);
-    let pools = pools::read(&file, &scopes, &backends, problems);
+    let server = server::read(&file, base, problems);
+    let hears = server::hears(&file);
+    let pools = pools::read(&file, &scopes, &backends, hears, problems);
     Some(Config {
         store: store(&file, base, problems).unwrap_or_else(|| PathBuf::from(STORE)),
         spec: Spec { scopes: scopes.specs, pools },
@@ -151,6 +154,7 @@ fn config(root: &Node, base: &Path, problems: &mut Problems) -> Option<Config> {
             .into_iter()
             .filter_map(|(name, backend)| Some((name, backend?)))
             .collect(),
+        server,
         warnings: Vec::new(),
     })
 }

@@ -1,6 +1,6 @@
 //! `pools`: each pool, and what they must not have in common.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use dayfly_core::model::{
     BackendName, DemandSource, PoolName, PoolSpec, ScaleSetSpec, ScopeKind, ScopeName,
@@ -9,6 +9,7 @@ use dayfly_core::model::{
 use crate::{
     backends::Backends,
     config::BackendConfig,
+    demand::{Source, check_webhooks, overlap, refuse_scale_set_keys, source, word},
     github::Scopes,
     instance, keys, limits,
     mask::visible,
@@ -23,13 +24,11 @@ const DEFAULT_GROUP: &str = "Default";
 const NAME_CHARS_MAX: usize = 256;
 /// GitHub takes up to 100 labels (`reference/protocol.md`, 4.2); two are added to the pool's own.
 const LABELS_MAX: usize = 98;
-/// Sources of demand that a later version has.
-const LATER_SOURCES: [&str; 3] = ["webhook", "poll", "queue"];
-
 pub(crate) fn read(
     file: &Table<'_>,
     scopes: &Scopes,
     backends: &Backends,
+    hears: bool,
     problems: &mut Problems,
 ) -> BTreeMap<PoolName, PoolSpec> {
     file.required(
@@ -44,7 +43,7 @@ pub(crate) fn read(
     for node in file.list("pools", problems) {
         let Some(table) = Table::of(node, &keys::POOL, problems) else { continue };
         let name = name(&table, &mut names, problems);
-        let Some(pool) = pool(&table, name, scopes, backends, problems) else { continue };
+        let Some(pool) = pool(&table, name, scopes, backends, hears, problems) else { continue };
         if let (Some(scope), Some(set)) = (scopes.specs.get(&pool.scope), pool.scale_set()) {
             let set =
                 (scope.url.to_lowercase(), pool.group.to_lowercase(), set.name.to_lowercase());
@@ -66,8 +65,11 @@ pub(crate) fn read(
             problems.error(
                 &place.map_or(table.span.clone(), |node| node.span.clone()),
                 format!(
-                    "pools `{}` and `{}` can take the same jobs, and only one of them is `demand: fixed`",
-                    other.name, pool.name
+                    "pools `{}` and `{}` can take the same jobs, and hear of them by different ways: `demand: {}` and `demand: {}`",
+                    other.name,
+                    pool.name,
+                    word(&other.demand),
+                    word(&pool.demand)
                 ),
                 "give each labels that the other lacks, so that a job is for one of them",
             );
@@ -75,22 +77,6 @@ pub(crate) fn read(
         pools.insert(pool.name.clone(), pool);
     }
     pools
-}
-
-/// Whether pools of different sources can take the same jobs: all that ask for every label of one of them can go to the other.
-fn overlap(scopes: &Scopes, one: &PoolSpec, other: &PoolSpec) -> bool {
-    let is_fixed = |pool: &PoolSpec| pool.demand == DemandSource::Fixed;
-    let url = |pool: &PoolSpec| {
-        scopes.specs.get(&pool.scope).map(|scope| format!("{}/", scope.url.to_lowercase()))
-    };
-    let (Some(one_url), Some(other_url)) = (url(one), url(other)) else { return false };
-    let labels = |pool: &PoolSpec| -> BTreeSet<String> {
-        pool.all_labels().iter().map(|label| label.to_lowercase()).collect()
-    };
-    let (one_labels, other_labels) = (labels(one), labels(other));
-    is_fixed(one) != is_fixed(other)
-        && (one_url.starts_with(&other_url) || other_url.starts_with(&one_url))
-        && (one_labels.is_subset(&other_labels) || other_labels.is_subset(&one_labels))
 }
 
 fn name(table: &Table<'_>, names: &mut Vec<PoolName>, problems: &mut Problems) -> Option<PoolName> {
@@ -126,16 +112,14 @@ fn pool(
     name: Option<PoolName>,
     scopes: &Scopes,
     backends: &Backends,
+    hears: bool,
     problems: &mut Problems,
 ) -> Option<PoolSpec> {
     let scope = scope(table, &scopes.names, problems);
-    let is_fixed = is_fixed(table, problems);
+    let source = source(table, problems);
     let labels = labels(table, problems);
-    let group = group(
-        table,
-        scope.as_ref().and_then(|scope| scopes.specs.get(scope)).map(|spec| &spec.kind),
-        problems,
-    );
+    let scope_spec = scope.as_ref().and_then(|scope| scopes.specs.get(scope));
+    let group = group(table, scope_spec.map(|spec| &spec.kind), problems);
     let scale_set = table.text("scale_set", problems).map(|set| {
         check_label(&set, "`scale_set`", problems);
         set.text.to_owned()
@@ -146,8 +130,13 @@ fn pool(
     refuse_container_keys(table, kind, problems);
     let image = image(table, backend.as_ref(), kind, backends, problems);
     let (limits, schedules) = limits::read(table, problems);
-    if is_fixed {
-        refuse_scale_set_keys(table, problems);
+    if source != Source::ScaleSet {
+        refuse_scale_set_keys(table, source, problems);
+    }
+    if source == Source::Webhook {
+        check_webhooks(table, scope_spec, hears, problems);
+    }
+    if source == Source::Fixed {
         let keeps = |count: Option<u32>| count.is_some_and(|count| count > 0);
         let never = limits.is_some_and(|limits| limits.max > 0 && limits.min_idle == 0)
             && !schedules.iter().any(|schedule| keeps(schedule.min_idle));
@@ -167,11 +156,13 @@ fn pool(
     let name = name?;
     instance.image = image?;
     let scope = scope?;
-    let demand = if is_fixed {
-        DemandSource::Fixed
-    } else {
-        let set = scale_set.unwrap_or_else(|| name.as_str().to_owned());
-        DemandSource::ScaleSet(ScaleSetSpec { name: set, adopt })
+    let demand = match source {
+        Source::Fixed => DemandSource::Fixed,
+        Source::Webhook => DemandSource::Webhook,
+        Source::ScaleSet => {
+            let set = scale_set.unwrap_or_else(|| name.as_str().to_owned());
+            DemandSource::ScaleSet(ScaleSetSpec { name: set, adopt })
+        }
     };
     Some(PoolSpec {
         mark: demand.mark(&instance, &scope, &group, &labels).into(),
@@ -260,34 +251,6 @@ fn report_unknown<'k>(
 
 fn listed(names: &[impl std::fmt::Display]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
-}
-
-/// Whether the pool is kept full, rather than made to fit the jobs of a scale set.
-fn is_fixed(table: &Table<'_>, problems: &mut Problems) -> bool {
-    let Some(source) = table.text("demand", problems) else { return false };
-    if LATER_SOURCES.contains(&source.text) {
-        let message = format!("demand `{}` is not in this version", source.text);
-        problems.error(source.span, message, "write scale-set or fixed, or leave `demand` out");
-    } else if !matches!(source.text, "scale-set" | "fixed") {
-        problems.error(
-            source.span,
-            format!("`demand` can't be `{}`", visible(source.text)),
-            "write scale-set or fixed",
-        );
-    }
-    source.text == "fixed"
-}
-
-fn refuse_scale_set_keys(table: &Table<'_>, problems: &mut Problems) {
-    for key in ["scale_set", "adopt"] {
-        if let Some(node) = table.get(key) {
-            problems.error(
-                &node.span,
-                format!("`{key}` is not for a pool with `demand: fixed`, which has no scale set"),
-                "remove it, or write `demand: scale-set`",
-            );
-        }
-    }
 }
 
 fn labels(table: &Table<'_>, problems: &mut Problems) -> Vec<String> {

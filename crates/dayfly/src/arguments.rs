@@ -79,6 +79,12 @@ pub enum Command {
         #[command(subcommand)]
         action: Backend,
     },
+    /// Acts on the webhooks at GitHub that tell the daemon of jobs
+    Webhook {
+        /// What to do with them
+        #[command(subcommand)]
+        action: Webhook,
+    },
     /// Acts on the store itself
     Store {
         /// What to do with it
@@ -123,6 +129,17 @@ pub struct Trust {
     /// The configuration file
     #[arg(short = 'c', long = "config", value_name = "FILE")]
     pub config: PathBuf,
+}
+
+/// What can be done with the webhooks.
+#[derive(Debug, Subcommand)]
+pub enum Webhook {
+    /// Makes the webhooks, or sets their secret and event anew
+    Install(Configured),
+    /// Whether they are there, and jobs can be read where one is lost
+    Check(Configured),
+    /// Removes the webhooks
+    Remove(Configured),
 }
 
 /// What can be done with the store.
@@ -347,6 +364,9 @@ mod tests {
         check("dayfly run -c x.yaml --drain --token file:/run/token", true);
         check("dayfly runner-stub run --jitconfig abc", true);
         check("dayfly pool delete linux", true);
+        check("dayfly webhook install -c x.yaml", true);
+        check("dayfly webhook remove --config x.yaml --token file:t --json", true);
+        check("dayfly webhook check", false);
         check("dayfly store check -c x.yaml", true);
         check("dayfly store check --store x.db", true);
         check("dayfly store check", false);

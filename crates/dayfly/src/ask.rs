@@ -77,6 +77,7 @@ pub async fn ask(command: Command, socket: PathBuf, json: bool) -> Result<()> {
         | Command::Check(_)
         | Command::Import(_)
         | Command::Backend { .. }
+        | Command::Webhook { .. }
         | Command::Store { .. }
         | Command::GithubSim(_)
         | Command::RunnerStub(_)

@@ -7,7 +7,7 @@ use dayfly_runner_stub::StubArgs;
 
 use crate::{
     arguments::{Arguments, Backend, Command, RunnerStub, Store},
-    ask, backend, check, demo, failure, import, load, run, socket, store,
+    ask, backend, check, demo, failure, import, load, run, socket, store, webhook,
 };
 
 /// Does what was said, and gives the exit code.
@@ -25,6 +25,7 @@ pub fn execute(arguments: Arguments) -> ExitCode {
         Command::Backend { action: Backend::Trust(options) } => {
             on_one_thread(backend::trust(&options, json))
         }
+        Command::Webhook { action } => on_threads(webhook::run(&action, json)),
         Command::Store { action: Store::Check(file) } => store::check(&file, json),
         Command::Store { action: Store::Backup(options) } => store::back_up(&options, json),
         Command::Store { action: Store::Rebuild(options) } => {

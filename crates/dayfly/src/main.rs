@@ -14,6 +14,7 @@ mod run;
 mod socket;
 mod store;
 mod table;
+mod webhook;
 
 use std::process::ExitCode;
 

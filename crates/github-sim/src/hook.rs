@@ -67,6 +67,10 @@ impl Hooks {
         self.by_id.values().filter(move |hook| hook.scope == scope)
     }
 
+    pub fn iter(&self) -> impl Iterator<Item = &Hook> {
+        self.by_id.values()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.by_id.is_empty()
     }

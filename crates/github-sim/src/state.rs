@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::hook::Hook;
 use crate::job::{Conclusion, Job, JobState};
 use crate::moment::unix;
 use crate::runner::Runner;
@@ -29,6 +30,7 @@ impl Sim {
             },
             "runners": { "total": self.runners.len(), "online": self.runners.online, "busy": self.runners.busy },
             "sets": self.sets.iter().count(),
+            "hooks": self.hooks.iter().map(|hook| self.hook_state(hook)).collect::<Vec<_>>(),
             "sessions": self.sets.iter().filter(|set| set.session.is_some()).count(),
         })
     }
@@ -92,6 +94,19 @@ impl Sim {
             "job": runner.job,
             "created_at": unix(runner.created_at),
             "connected_at": runner.connected_at.map(unix),
+        })
+    }
+
+    fn hook_state(&self, hook: &Hook) -> Value {
+        let tried =
+            hook.deliveries.iter().filter_map(|id| self.deliveries.by_id.get(id)?.outcome.as_ref());
+        let (well, failed): (Vec<_>, Vec<_>) = tried.partition(|tried| tried.is_success());
+        json!({
+            "id": hook.id,
+            "scope": self.scopes.get(hook.scope).map(|scope| scope.path.as_str()),
+            "url": hook.url,
+            "succeeded": well.len(),
+            "failed": failed.len(),
         })
     }
 

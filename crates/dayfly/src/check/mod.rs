@@ -11,13 +11,14 @@ use dayfly_core::{
     ports::{Backend, Finding, Forge},
 };
 use dayfly_engine::SteadyClock;
+use dayfly_server::Intake;
 use serde_json::json;
 use tokio::task::JoinSet;
 
 use crate::{
     arguments::Configured,
     failure::{Code, Failure},
-    run,
+    run, webhook,
 };
 
 /// Tries everything, and prints what came of it.
@@ -34,8 +35,14 @@ pub async fn run(options: &Configured, json: bool) -> Result<()> {
     findings.extend(disk::findings(&config.store));
     // Nothing is made in this name: it only asks.
     let controller = run::new_controller()?;
+    findings.extend(endpoint(&config).await);
     findings.extend(outside(&config, options, controller).await?);
-    print(&findings, json)?;
+    conclude(&findings, json)
+}
+
+/// Prints what was found; an error where anything is wrong.
+pub fn conclude(findings: &[Finding], json: bool) -> Result<()> {
+    print(findings, json)?;
     let worst = findings
         .iter()
         .filter(|finding| finding.result.is_err())
@@ -49,6 +56,22 @@ pub async fn run(options: &Configured, json: bool) -> Result<()> {
                 .into())
         }
     }
+}
+
+/// The HTTP endpoint: its secrets, its certificate and its address, but for the port, which a daemon may have.
+async fn endpoint(config: &Config) -> Option<Finding> {
+    let server = config.server.as_ref()?;
+    let (_tell, told) = tokio::sync::watch::channel(None);
+    let tried = async {
+        let mut options = run::intake_options(server, told)?;
+        options.listen.set_port(0);
+        let opened = Intake::open(options).await;
+        opened.map_err(|error| Failure::new(Code::Failed, dayfly_telemetry::Chain(&error)))
+    };
+    Some(match tried.await {
+        Ok(_) => in_order("endpoint", format!("{} can be served", server.listen)),
+        Err(failure) => wrong("endpoint", &failure),
+    })
 }
 
 /// GitHub and the engines, all at once: each may take its time-out.
@@ -68,8 +91,16 @@ async fn outside(
         });
         match forge {
             Ok(forge) => {
-                let (forge, groups, order) = (Arc::new(forge), groups(config, name), tasks.len());
-                tasks.spawn(async move { (order, of_scope(&what, forge.as_ref(), &groups).await) });
+                let (groups, order) = (groups(config, name), tasks.len());
+                let hears = run::webhook_scopes(config).any(|scope| scope == name);
+                let (config, name) = (config.clone(), name.clone());
+                tasks.spawn(async move {
+                    let mut findings = of_scope(&what, &forge, &groups).await;
+                    if hears {
+                        findings.extend(webhook::of_scope(&config, &name, &forge).await);
+                    }
+                    (order, findings)
+                });
             }
             Err(failure) => findings.push(wrong(&what, &failure)),
         }

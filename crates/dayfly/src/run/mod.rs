@@ -1,6 +1,7 @@
 //! `dayfly run`: the daemon, from its configuration to its end.
 
 mod ids;
+mod intake;
 mod log;
 mod ports;
 mod secrets;
@@ -10,7 +11,7 @@ use std::{path::Path, pin::pin, sync::Arc};
 
 use anyhow::{Context, Result, anyhow, bail};
 use dayfly_config::Config;
-use dayfly_core::ports::Store;
+use dayfly_core::ports::{Forge, Store};
 use dayfly_engine::{Handle, Ports, SteadyClock, StoreDriver};
 use dayfly_server::Socket;
 use dayfly_store::Sqlite;
@@ -18,11 +19,12 @@ use dayfly_telemetry::EventLog;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
-use self::{ids::RandomIds, secrets::credentials};
+use self::{ids::RandomIds, intake::Endpoint, secrets::credentials};
 pub use self::{
     ids::new_controller,
+    intake::{options as intake_options, webhook_scopes},
     ports::{backend, controllers, forge, lxd_untrusted},
-    secrets::credential,
+    secrets::{credential, unreadable},
     signals::Signals,
 };
 use crate::{
@@ -70,8 +72,12 @@ async fn serve(options: &Run, config: &Config, socket: &Path) -> Result<()> {
     let stored = store.load().map_err(|error| Failure::new(Code::Store, error))?;
     let controller = stored.controller;
     let clock = Arc::new(SteadyClock::start());
+    let forges = ports::forges(config, &credentials, controller, &clock)?;
+    // Before anything begins: an address that is taken is the user's to mend.
+    let endpoint = intake::open(config, &forges).await?;
+    let as_ports = forges.into_iter().map(|(name, forge)| (name, forge as Arc<dyn Forge>));
     let ports = Ports {
-        forges: ports::forges(config, &credentials, controller, &clock)?,
+        forges: as_ports.collect(),
         backends: ports::backends(config, controller)?,
         store: Box::new(store),
         store_driver: StoreDriver::Thread,
@@ -88,10 +94,12 @@ async fn serve(options: &Run, config: &Config, socket: &Path) -> Result<()> {
     let handle = engine.handle();
     let (tasks, ending) = (TaskTracker::new(), CancellationToken::new());
     let mut server = tasks.spawn(dayfly_server::serve(socket, handle.clone(), ending.clone()));
+    let mut endpoint = tasks.spawn(face(endpoint, handle.clone(), ending.clone()));
     let ended = pin!(engine.ended());
     let outcome = tokio::select! {
         outcome = ended => outcome.map_err(anyhow::Error::from),
         _ = &mut server => Err(anyhow!("the API's task ended unasked; running instances are left as they are")),
+        _ = &mut endpoint => Err(anyhow!("the endpoint's task ended unasked; running instances are left as they are")),
         outcome = obey(&mut signals, &handle, options.drain) => outcome,
     };
     ending.cancel();
@@ -100,6 +108,16 @@ async fn serve(options: &Run, config: &Config, socket: &Path) -> Result<()> {
     outcome?;
     info!("dayfly has ended");
     Ok(())
+}
+
+/// Serves the HTTP endpoint, where there is one, until `ending`.
+async fn face(endpoint: Option<Endpoint>, handle: Handle, ending: CancellationToken) {
+    let Some(Endpoint { intake, addresses }) = endpoint else { return ending.cancelled().await };
+    let served = dayfly_server::serve_intake(intake, handle, ending.clone());
+    match addresses {
+        Some(addresses) => drop(tokio::join!(served, addresses.keep(ending))),
+        None => served.await,
+    }
 }
 
 /// Waits for signals and passes them on. Ends only where the daemon is to end at once.

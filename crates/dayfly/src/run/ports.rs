@@ -13,24 +13,30 @@ use dayfly_config::{
 };
 use dayfly_core::{
     model::{BackendName, ControllerId, ScopeName},
-    ports::{Backend, Clock, Forge, Transport},
+    ports::{Backend, Clock, Transport},
 };
 use dayfly_engine::SteadyClock;
 use dayfly_github::{Address, Credential, GitHub, HttpTransport};
 
 use crate::failure::{Code, Failure};
 
-/// A client of GitHub for each scope.
+/// A client of GitHub for each scope, which knows where our webhooks lead.
 pub fn forges(
     config: &Config,
     credentials: &BTreeMap<ScopeName, Credential>,
     controller: ControllerId,
     clock: &Arc<SteadyClock>,
-) -> Result<BTreeMap<ScopeName, Arc<dyn Forge>>, Failure> {
+) -> Result<BTreeMap<ScopeName, Arc<GitHub>>, Failure> {
+    let webhook = config.server.as_ref().and_then(|server| server.webhook.as_ref());
+    let url = webhook.and_then(|webhook| webhook.url.as_deref());
     let made = config.scopes.iter().filter_map(|(name, scope)| {
         let credential = credentials.get(name)?;
         let forge = forge(name, scope, credential, controller, Arc::clone(clock) as Arc<dyn Clock>);
-        Some(forge.map(|forge| (name.clone(), Arc::new(forge) as Arc<dyn Forge>)))
+        let forge = forge.map(|forge| match url {
+            Some(url) => forge.with_webhook(url),
+            None => forge,
+        });
+        Some(forge.map(|forge| (name.clone(), Arc::new(forge))))
     });
     made.collect()
 }

@@ -65,7 +65,8 @@ fn given(text: &str) -> Result<SecretRef, Failure> {
     })
 }
 
-fn unreadable(error: SecretError) -> Failure {
+/// As the user reads it.
+pub fn unreadable(error: SecretError) -> Failure {
     Failure::new(Code::Credential, format!("secret {}: {}", error.reference, error.problem))
         .hint(error.remedy)
 }

@@ -22,3 +22,4 @@ mod standing;
 mod store;
 mod trace;
 mod way;
+mod webhooks;

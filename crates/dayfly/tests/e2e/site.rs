@@ -30,6 +30,9 @@ use crate::{
 /// A token that opens the simulator.
 pub const TOKEN: &str = "ghp_e2ee2ee2ee2ee2ee2ee2ee2ee2ee2ee2e1";
 
+/// What webhooks are signed with, where the pool hears them.
+pub const WEBHOOK_SECRET: &str = "e2e-not-much-of-a-secret";
+
 /// What a test differs in.
 #[derive(Debug, Clone)]
 pub struct Setup {
@@ -213,7 +216,22 @@ impl Site {
              environment: {{ RUNNER_ALLOW_RUNASROOT: \"1\" }}\n{more}store: {{ sqlite: {} }}\n",
             store.display()
         );
+        let text = text + &self.endpoint();
         std::fs::write(self.path("dayfly.yaml"), text).unwrap();
+    }
+
+    /// Where webhooks are taken, for a pool that hears them.
+    fn endpoint(&self) -> String {
+        if self.setup.demand != "webhook" {
+            return String::new();
+        }
+        self.write_secret("webhook", WEBHOOK_SECRET);
+        // The port stays the same: it is taken once, and again by each daemon.
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        format!(
+            "server: {{ listen: \"{address}\", webhook_secret: file:webhook, webhook_url: \"http://{address}/webhook\" }}\n"
+        )
     }
 
     /// Starts the daemon; does not wait for it.

@@ -85,13 +85,23 @@ impl Delivery {
             Cow::Borrowed(body)
         };
         let payload: Payload =
-            serde_json::from_slice(&json).map_err(|error| invalid(error.to_string()))?;
+            serde_json::from_slice(&json).map_err(|error| invalid(without_payload(&error)))?;
         let Some(status) = status(&payload.action, payload.workflow_job.status.as_deref()) else {
             return Ok(Self::Other);
         };
         let job = payload.workflow_job.into_job(&payload.repository.full_name, status);
         Ok(Self::WorkflowJob(Box::new(job)))
     }
+}
+
+/// What is wrong with a payload, without any of it: what the library says else may repeat it.
+fn without_payload(error: &serde_json::Error) -> String {
+    let words = error.to_string();
+    if words.starts_with("missing field") {
+        return words;
+    }
+    let (line, column) = (error.line(), error.column());
+    format!("it has another form than GitHub's at line {line}, column {column}")
 }
 
 /// The action says what happened; `queued` may come for a job that still waits for an approval, and its status says so.

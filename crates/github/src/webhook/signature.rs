@@ -3,6 +3,7 @@
 use std::fmt;
 
 use aws_lc_rs::hmac;
+use secrecy::{ExposeSecret, SecretString};
 
 /// What stands before the digest's digits.
 const PREFIX: &str = "sha256=";
@@ -41,6 +42,12 @@ impl WebhookSecrets {
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let filled = secrets.into_iter().filter(|secret| !secret.is_empty());
         Self(filled.map(|secret| hmac::Key::new(hmac::HMAC_SHA256, secret)).collect())
+    }
+
+    /// [`Self::new`] of secrets as configurations hold them.
+    #[must_use]
+    pub fn of(secrets: &[SecretString]) -> Self {
+        Self::new(secrets.iter().map(|secret| secret.expose_secret().as_bytes()))
     }
 
     /// Whether no delivery can be accepted.

@@ -149,9 +149,17 @@ fn other_events_are_none_of_ours_and_a_job_without_an_id_is_an_error() {
     let error = Delivery::parse("workflow_job", JSON, &payload("queued", &json!({ "run_id": 3 })))
         .unwrap_err();
     assert!(error.to_string().contains("missing field `id`"), "{error}");
+    let told = json!({ "id": "a private word", "run_id": 3 });
+    let error = Delivery::parse("workflow_job", JSON, &payload("queued", &told)).unwrap_err();
+    assert!(
+        error.detail.contains("line 1, column") && !error.detail.contains("private"),
+        "{error}"
+    );
 }
 
 proptest! {
+    // Long texts take their time; `tests/webhook.rs` tries far more.
+    #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
     fn no_payload_panics_and_what_is_kept_is_bounded(
         event in "(workflow_job|ping|[a-z_]{0,12})",

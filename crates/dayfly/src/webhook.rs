@@ -1,0 +1,143 @@
+//! `dayfly webhook`: the webhooks that tell the daemon of jobs, made, looked at and removed at GitHub.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use anyhow::Result;
+use dayfly_config::{Config, ProcessEnvironment, WebhookConfig};
+use dayfly_core::{
+    model::ScopeName,
+    ports::{Clock, Finding, Forge},
+};
+use dayfly_engine::SteadyClock;
+use dayfly_github::{GitHub, HookChange, HookPlace};
+use serde_json::json;
+
+use crate::{
+    arguments::{Configured, Webhook},
+    check,
+    failure::{Code, Failure},
+    run,
+};
+
+/// Does what was said at every scope that has pools which hear webhooks.
+pub async fn run(action: &Webhook, json: bool) -> Result<()> {
+    let (Webhook::Install(options) | Webhook::Check(options) | Webhook::Remove(options)) = action;
+    let config = run::configuration(options)?;
+    let (webhook, url) = settings(&config)?;
+    let scopes = scopes(&config, options)?;
+    if let Webhook::Check(_) = action {
+        let mut findings = Vec::new();
+        for (name, forge) in &scopes {
+            findings.extend(of_scope(&config, name, forge).await);
+        }
+        return check::conclude(&findings, json);
+    }
+    let mut changes = Vec::new();
+    for (name, forge) in &scopes {
+        for place in forge.hook_places(&config.spec.scopes[name].repositories) {
+            let change = match action {
+                Webhook::Remove(_) => forge.remove_hook(&place, url).await,
+                _ => install(forge, &place, url, webhook).await?,
+            };
+            let change = change.map_err(|refusal| Failure::new(Code::Credential, refusal))?;
+            tell(&place, url, change, json);
+            changes.push(json!({ "place": place.to_string(), "url": url, "change": word(change) }));
+        }
+    }
+    if json {
+        println!("{}", serde_json::to_string(&changes)?);
+    }
+    Ok(())
+}
+
+/// Whether the jobs of a scope can be read, and its webhooks lead here.
+pub async fn of_scope(config: &Config, name: &ScopeName, forge: &GitHub) -> Vec<Finding> {
+    let scope = &config.spec.scopes[name];
+    // Looks at no delivery: whatever failed is the daemon's to ask for again.
+    let caught = forge.catch_up(&scope.repositories, Some(i64::MAX)).await;
+    let result = caught
+        .map(|caught| format!("{} of its queued and running workflow runs", caught.jobs.len()))
+        .map_err(|refusal| refusal.to_string());
+    let exit_code = Code::Credential as u8;
+    let mut findings = vec![Finding { what: "jobs".to_owned(), result, exit_code }];
+    let url = config.server.as_ref().and_then(|server| server.webhook.as_ref()?.url.as_deref());
+    if let Some(url) = url {
+        for place in forge.hook_places(&scope.repositories) {
+            findings.push(forge.check_hook(&place, url).await);
+        }
+    }
+    let of_scope =
+        |finding: Finding| Finding { what: format!("scope {name}: {}", finding.what), ..finding };
+    findings.into_iter().map(of_scope).collect()
+}
+
+/// How webhooks are taken, and the address by which GitHub reaches us.
+fn settings(config: &Config) -> Result<(&WebhookConfig, &str), Failure> {
+    let webhook = config.server.as_ref().and_then(|server| server.webhook.as_ref());
+    let missing = |what: &str, hint: &str| {
+        Failure::new(Code::Config, format!("the configuration has no {what}")).hint(hint)
+    };
+    let webhook = webhook.ok_or_else(|| {
+        let hint = "write `server: { listen: …, webhook_secret: …, webhook_url: … }`";
+        missing("`webhook_secret` of `server`", hint)
+    })?;
+    let url = webhook.url.as_deref().ok_or_else(|| {
+        let hint = "write the address by which GitHub reaches the daemon, such as https://dayfly.example.com/webhook";
+        missing("`webhook_url` of `server`", hint)
+    })?;
+    Ok((webhook, url))
+}
+
+/// The scopes with pools that hear webhooks.
+fn scopes(config: &Config, options: &Configured) -> Result<BTreeMap<ScopeName, GitHub>, Failure> {
+    let clock: Arc<dyn Clock> = Arc::new(SteadyClock::start());
+    // Nothing is made in this name: GitHub shows it nowhere.
+    let controller =
+        run::new_controller().map_err(|error| Failure::new(Code::Failed, format!("{error:#}")))?;
+    let mut scopes = BTreeMap::new();
+    for name in run::webhook_scopes(config) {
+        let Some(scope) = config.scopes.get(name) else { continue };
+        let credential = run::credential(name, scope.auth.as_ref(), options)?;
+        let forge = run::forge(name, scope, &credential, controller, Arc::clone(&clock))?;
+        scopes.insert(name.clone(), forge);
+    }
+    if scopes.is_empty() {
+        return Err(Failure::new(Code::Config, "no pool hears webhooks")
+            .hint("write `demand: webhook` in a pool"));
+    }
+    Ok(scopes)
+}
+
+async fn install(
+    forge: &GitHub,
+    place: &HookPlace,
+    url: &str,
+    webhook: &WebhookConfig,
+) -> Result<Result<HookChange, dayfly_core::ports::ForgeError>, Failure> {
+    let Some(secret) = webhook.secrets.first() else {
+        return Err(Failure::new(Code::Config, "`webhook_secret` is empty"));
+    };
+    let secret = secret.resolve(&ProcessEnvironment).map_err(run::unreadable)?;
+    Ok(forge.install_hook(place, url, &secret).await)
+}
+
+fn tell(place: &HookPlace, url: &str, change: HookChange, json: bool) {
+    if !json {
+        let words = match change {
+            HookChange::Made => format!("made: GitHub tells {url} of its jobs"),
+            HookChange::Set => format!("was there: its secret and its event are set, for {url}"),
+            HookChange::Removed => format!("removed: GitHub no longer tells {url}"),
+            HookChange::Absent => format!("there is none that leads to {url}"),
+        };
+        println!("webhook of {place}: {words}");
+    }
+}
+
+fn word(change: HookChange) -> &'static str {
+    match change {
+        HookChange::Made => "made",
+        HookChange::Set => "set",
+        HookChange::Removed => "removed",
+        HookChange::Absent => "absent",
+    }
+}

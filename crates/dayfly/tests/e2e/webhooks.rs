@@ -1,0 +1,97 @@
+//! Jobs heard of by webhooks: lost ones, doubled ones and any order, while the daemon is killed.
+
+use std::process::Output;
+
+use serde_json::{Value, json};
+
+use crate::site::{Setup, Site, WEBHOOK_SECRET};
+
+fn setup(max: usize) -> Setup {
+    Setup { demand: "webhook", max, ..Setup::default() }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Runs `dayfly webhook …` on the site's configuration.
+fn webhook(site: &Site, words: &[&str]) -> Output {
+    let config = site.path("dayfly.yaml");
+    let mut command = site.command(&["webhook"]);
+    command.args(words).arg("--config").arg(config).output().unwrap()
+}
+
+#[tokio::test]
+async fn every_job_runs_whatever_becomes_of_deliveries_and_daemon() {
+    const JOBS: usize = 40;
+    let mut site = Site::new(setup(6)).await;
+    let made = webhook(&site, &["install"]);
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    // A tenth is lost on its way, and GitHub knows it; a tenth comes twice; all come in no order.
+    for (action, probability) in [
+        (json!({ "do": "reset_before" }), 0.1),
+        (json!({ "do": "twice" }), 0.1),
+        (json!({ "do": "shuffle", "ms": 500 }), 1.0),
+    ] {
+        let fault =
+            json!({ "route": "hooks.deliver", "action": action, "probability": probability });
+        site.github.post("faults", &fault).await;
+    }
+    site.start();
+    site.until(&["status"], |status| status["pools"][0]["demand"] == "webhook");
+    for (queued, done) in [(JOBS / 2, 5), (JOBS / 2, 15)] {
+        let jobs = json!({ "scope": "acme/site", "labels": ["self-hosted", "e2e"], "steps": ["sleep 0.3"], "count": queued });
+        site.github.post("jobs", &jobs).await;
+        site.github.until("some jobs", async |github| github.jobs("success").await >= done).await;
+        // Those that the daemon is dead for are lost with it: catching up finds them.
+        site.crash();
+        site.start();
+    }
+    site.github.until_jobs("success", JOBS).await;
+    let state = site.github.get("state").await;
+    let jobs = state["jobs"].as_array().unwrap();
+    let took: std::collections::BTreeSet<&str> =
+        jobs.iter().map(|job| job["runner_name"].as_str().unwrap()).collect();
+    assert_eq!(took.len(), JOBS, "one job for each runner");
+    // It was webhooks that told of them, and they did get lost.
+    let count = |what: &str| state["hooks"][0][what].as_u64().unwrap();
+    assert!(count("succeeded") > JOBS as u64 && count("failed") > 0, "{}", state["hooks"]);
+    site.end_clean().await;
+}
+
+#[tokio::test]
+async fn jobs_of_which_nothing_was_told_are_found() {
+    let mut site = Site::new(setup(2)).await;
+    // No webhook was ever made: what is queued is read.
+    let jobs = json!({ "scope": "acme/site", "labels": ["e2e"], "count": 3 });
+    site.github.post("jobs", &jobs).await;
+    site.start();
+    site.github.until_jobs("success", 3).await;
+    site.end_clean().await;
+}
+
+#[tokio::test]
+async fn a_webhook_is_made_checked_and_removed() {
+    let site = Site::new(setup(1)).await;
+    let check = |words: &[&str], code: i32, says: &str| {
+        let output = webhook(&site, words);
+        let said = text(&output.stdout) + &text(&output.stderr);
+        assert!(
+            output.status.code() == Some(code) && said.contains(says),
+            "{words:?}: {:?} {said}",
+            output.status
+        );
+        assert!(!said.contains(WEBHOOK_SECRET), "{words:?}: {said}");
+    };
+    check(&["check"], 4, "`dayfly webhook install` makes it");
+    check(&["install"], 0, "webhook of organization acme: made");
+    check(&["install"], 0, "was there");
+    check(&["check"], 0, "ok     scope github: webhook of organization acme");
+    check(&["remove"], 0, "removed");
+    check(&["remove"], 0, "there is none");
+    let output = webhook(&site, &["install", "--json"]);
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(told[0]["change"], "made");
+    site.write_secret("webhook", "");
+    check(&["install"], 4, "it is empty");
+}
