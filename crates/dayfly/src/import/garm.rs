@@ -329,6 +329,11 @@ fn add(draft: &mut Draft, config: &Config, places: &BTreeMap<&str, Place>, pool:
     let auth = auth(draft, config, pool.credential.as_deref());
     let name = draft.pool_name(&wanted);
     let scope = draft.scope(Some(&pool.url), auth);
+    // GARM's flavor is a profile of LXD.
+    let mut profiles = place.profiles.clone();
+    if !profiles.contains(&pool.flavor) {
+        profiles.push(pool.flavor.clone());
+    }
     let max = if pool.enabled { pool.max } else { 0 };
     draft.pools.push(Pool {
         github: scope,
@@ -342,8 +347,7 @@ fn add(draft: &mut Draft, config: &Config, places: &BTreeMap<&str, Place>, pool:
         backends: FlowSeq(vec![place.backend.clone()]),
         image,
         instance: place.instance,
-        // GARM's flavor is a profile of LXD.
-        profiles: Some(FlowSeq(place.profiles.iter().chain([&pool.flavor]).cloned().collect())),
+        profiles: Some(FlowSeq(profiles)),
         command: None,
         mounts: Vec::new(),
         min_idle: (pool.min_idle > 0).then_some(pool.min_idle.min(max)).filter(|idle| *idle > 0),
