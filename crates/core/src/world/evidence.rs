@@ -142,7 +142,13 @@ impl World {
         }
         self.keep_workflow_job(KnownJob { row: TrackedJob { job, since }, pool, heard_at });
         self.changes.workflow_jobs.insert(id);
-        if let Some(runner) = runner.and_then(|runner| RunnerName::new(runner).ok()) {
+        // A scale set's runners are told of by its own messages: the ids of their jobs are others, and one job is not counted twice.
+        let alone = |runner: &RunnerName| {
+            let pool = self.pools.get(runner.pool_str());
+            pool.is_some_and(|pool| pool.state.registers_in.is_some())
+        };
+        let runner = runner.and_then(|runner| RunnerName::new(runner).ok()).filter(alone);
+        if let Some(runner) = runner {
             self.runner_has_job(&runner, &id.job_id(), completed, true, now);
         }
         self.prune_workflow_jobs(now);
