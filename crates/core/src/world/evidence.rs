@@ -27,8 +27,9 @@ const COMPLETED_KEPT: SignedDuration = SignedDuration::from_hours(24);
 /// How many completed jobs are kept at most. A double of one that went too early costs a look at it, no more.
 const COMPLETED_MAX: usize = 50_000;
 
-/// How many jobs that are not completed are kept at most: ten times the largest burst that is thought of, in 100 MiB.
-const OPEN_MAX: usize = 100_000;
+/// How many jobs that are not completed are kept at most: three minutes of the highest rate that is thought of without one that ends,
+/// in 1 GiB where each is as large as it may be.
+const OPEN_MAX: usize = 1_000_000;
 
 /// A workflow job, and what only this life of the daemon knows of it.
 #[derive(Debug, Clone)]
