@@ -16,9 +16,9 @@ use jiff::SignedDuration;
 use crate::{
     outside::{
         ADDRESS, DiskStore, EnginePort, Events, Life, OWNER, Outside, SeededIds, SimTransport,
-        timestamp,
+        WEBHOOK, timestamp,
     },
-    scenario::Scenario,
+    scenario::{Scenario, Source},
 };
 
 /// A running daemon.
@@ -56,11 +56,13 @@ pub(crate) fn spec(scenario: &Scenario) -> Result<Spec, String> {
     for (index, plan) in scenario.pools.iter().enumerate() {
         let name = pool_name(index)?;
         // Jobs ask for the pool's name: a scale set has it as a label by itself.
-        let (demand, labels) = if plan.fixed {
-            (DemandSource::Fixed, vec![name.to_string()])
-        } else {
-            let set = ScaleSetSpec { name: name.to_string(), adopt: false };
-            (DemandSource::ScaleSet(set), Vec::new())
+        let (demand, labels) = match plan.source {
+            Source::Fixed => (DemandSource::Fixed, vec![name.to_string()]),
+            Source::Webhook => (DemandSource::Webhook, vec![name.to_string()]),
+            Source::ScaleSet => {
+                let set = ScaleSetSpec { name: name.to_string(), adopt: false };
+                (DemandSource::ScaleSet(set), Vec::new())
+            }
         };
         let group = "Default".to_owned();
         let of = PoolSpec {
@@ -108,7 +110,8 @@ pub(crate) fn start(
     let address = Address::parse(ADDRESS).map_err(|error| error.to_string())?;
     let credential = outside.lock().credential.clone();
     let forge = GitHub::new(address, &credential, transport, Arc::clone(&clock), OWNER)
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| error.to_string())?
+        .with_webhook(WEBHOOK);
     let controller = outside.lock().controller;
     let mut backends: BTreeMap<BackendName, Arc<dyn Backend>> = BTreeMap::new();
     for (index, plan) in scenario.engines.iter().enumerate() {

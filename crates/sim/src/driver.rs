@@ -23,7 +23,7 @@ use crate::{
     checks::{Check, Violation},
     daemon::{self, Daemon, pool_name},
     explain::Waits,
-    outside::{DiskStore, Life, Outside, State},
+    outside::{DiskStore, Life, Outside, State, answer},
     quiet,
     scenario::{Scenario, What},
 };
@@ -167,6 +167,7 @@ impl Driver {
         loop {
             self.strike_due();
             self.outside.lock().advance();
+            self.deliver();
             self.bury().await;
             if self.start_at.is_some_and(|at| at <= self.now()) {
                 self.begin();
@@ -179,6 +180,14 @@ impl Driver {
             }
             self.check_explanations().await;
             self.wait(until).await;
+        }
+    }
+
+    /// Webhooks' deliveries that arrive now are taken side by side, in any order.
+    fn deliver(&mut self) {
+        for arrived in self.outside.lock().take_arrived() {
+            let daemon = self.daemon.as_ref().map(|daemon| (daemon.life, daemon.handle.clone()));
+            self.tasks.spawn(answer(Arc::clone(&self.outside), daemon, arrived));
         }
     }
 

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dayfly_core::{
-    model::{JobId, JobState, PoolName, later},
+    model::{DemandSource, JobId, JobState, PoolName, WorkflowJobStatus, later},
     plan::{Census, target_of},
     report::{Condition, ConditionKind, explain, pool_conditions},
-    world::Pool,
+    world::{KnownJob, Pool},
 };
 use dayfly_engine::View;
 use jiff::SignedDuration;
@@ -42,7 +42,8 @@ pub(crate) fn look(view: &View<'_>, before: &Waits) -> Look {
         found.unexplained = found.unexplained.or_else(|| unexplained_job(view, pool));
         let known = before.0.get(&pool.state.name);
         found.unexplained = found.unexplained.or_else(|| missing(view, pool));
-        if pool.waiting.is_empty() && known.is_none() {
+        let waiting = waiting(pool);
+        if waiting.is_empty() && known.is_none() {
             continue;
         }
         let census = Census::of(pool);
@@ -56,25 +57,31 @@ pub(crate) fn look(view: &View<'_>, before: &Waits) -> Look {
             named.extend(moves.map(|row| (ConditionKind::Runner, row)));
         }
         if let Some(known) = known.filter(|known| known.named == named) {
-            found.unfounded = found.unfounded.or_else(|| unfounded(pool, known));
+            found.unfounded = found.unfounded.or_else(|| unfounded(view, pool, known));
         }
-        if pool.waiting.is_empty() || !census.idle.is_empty() {
+        if waiting.is_empty() || !census.idle.is_empty() {
             continue;
         }
-        found.unexplained = found.unexplained.or_else(|| unexplained(view, pool, &conditions));
+        found.unexplained =
+            found.unexplained.or_else(|| unexplained(view, pool, waiting.len(), &conditions));
         // A busy runner, or one that ended, whose job no message has told stands for the oldest that waits: that one's
         // wait was over before.
         if census.busy_unknown == 0 && pool.finished.is_empty() {
-            let wait = Wait { jobs: pool.waiting.clone(), named };
+            let wait = Wait { jobs: waiting, named };
             found.waits.0.insert(pool.state.name.clone(), wait);
         }
     }
     found
 }
 
+/// The jobs that wait for the pool's runners.
+fn waiting(pool: &Pool) -> BTreeSet<JobId> {
+    pool.waiting.iter().cloned().chain(pool.queue.iter().map(|(_, id)| id.job_id())).collect()
+}
+
 /// A pool that is kept full and is not, and nothing that should not be over is named.
 fn missing(view: &View<'_>, pool: &Pool) -> Option<String> {
-    let of = view.spec.pools.get(&pool.state.name).filter(|of| of.scale_set().is_none())?;
+    let of = view.spec.pools.get(&pool.state.name).filter(|of| of.demand == DemandSource::Fixed)?;
     let census = Census::of(pool);
     let target = target_of(view.world, view.spec, pool, of, &census, view.now);
     let shown = census.busy as usize + census.idle.len();
@@ -97,9 +104,13 @@ fn overdue<'a>(view: &View<'_>, conditions: &'a [Condition]) -> Option<&'a Condi
         .filter(|_| view.store_error.is_none())
 }
 
-fn unexplained(view: &View<'_>, pool: &Pool, conditions: &[Condition]) -> Option<String> {
+fn unexplained(
+    view: &View<'_>,
+    pool: &Pool,
+    waiting: usize,
+    conditions: &[Condition],
+) -> Option<String> {
     let name = &pool.state.name;
-    let waiting = pool.waiting.len();
     if conditions.is_empty() {
         return Some(format!("{waiting} jobs of pool {name} wait, and nothing is named"));
     }
@@ -111,8 +122,8 @@ fn unexplained(view: &View<'_>, pool: &Pool, conditions: &[Condition]) -> Option
 /// What is said of a job that waits, asked for by its id as a user would. All of a pool that were given to it hear the same, and
 /// so do all that it was offered: one of each is asked for.
 fn unexplained_job(view: &View<'_>, pool: &Pool) -> Option<String> {
-    let given = pool.waiting.first().filter(|_| Census::of(pool).idle.is_empty());
-    let waiting = given.into_iter().chain(pool.available.first());
+    let given = waiting(pool).pop_first().filter(|_| Census::of(pool).idle.is_empty());
+    let waiting = given.into_iter().chain(pool.available.first().cloned());
     waiting.into_iter().find_map(|job| {
         let said = match explain(view.world, view.spec, &job.0, view.now) {
             Ok(said) => said,
@@ -129,10 +140,18 @@ fn unexplained_job(view: &View<'_>, pool: &Pool) -> Option<String> {
 }
 
 /// A job that waited and has a runner by now, though nothing that it was said to wait for has changed.
-fn unfounded(pool: &Pool, before: &Wait) -> Option<String> {
+fn unfounded(view: &View<'_>, pool: &Pool, before: &Wait) -> Option<String> {
+    let runs = |known: &&KnownJob| known.row.job.status == WorkflowJobStatus::InProgress;
+    let running: BTreeSet<JobId> = view
+        .world
+        .workflow_jobs()
+        .filter(|_| pool.routed)
+        .filter(runs)
+        .map(|known| known.row.job.id.job_id())
+        .collect();
     let started = before.jobs.iter().find(|job| {
         let state = pool.jobs.get(*job).map(|job| &job.state);
-        matches!(state, Some(JobState::Started { .. }))
+        matches!(state, Some(JobState::Started { .. })) || running.contains(*job)
     })?;
     let named: Vec<&str> = before.named.iter().map(|(_, detail)| detail.as_str()).collect();
     Some(format!(

@@ -8,7 +8,7 @@ use crate::{
     dials::{Dial, Dials},
     scenario::{
         ALL_ENTRIES, EngineCall, EngineFault, EnginePlan, GithubFault, GithubPlan, Item, PoolPlan,
-        Scenario, What,
+        Scenario, Source, What,
     },
 };
 
@@ -23,6 +23,8 @@ pub fn generate(seed: u64, jobs: usize, dials: &Dials) -> Scenario {
     // Drawn by themselves, so that what else a seed holds does not hang on them.
     let kept = &mut Rng::with_seed(seed.wrapping_mul(0xD134_2543_DE82_EF95) ^ 0x006b_6570_7400);
     let pools: Vec<_> = pools.into_iter().map(|pool| maybe_kept_full(kept, pool)).collect();
+    let heard = &mut Rng::with_seed(seed.wrapping_mul(0xA076_1D64_78BD_642F) ^ 0x686f_6f6b_7300);
+    let pools: Vec<_> = pools.into_iter().map(|pool| maybe_heard_by_webhook(heard, pool)).collect();
     // An engine has room for what its pools keep idle, and for a few jobs beside.
     for pool in &pools {
         engines[pool.engine].room += pool.min_idle + pool.warm + 2;
@@ -39,7 +41,7 @@ pub fn generate(seed: u64, jobs: usize, dials: &Dials) -> Scenario {
         engines,
     };
     let mut items = items(rng, &scenario, jobs, dials);
-    if scenario.pools.iter().any(|pool| pool.fixed) {
+    if scenario.pools.iter().any(|pool| pool.source != Source::ScaleSet) {
         for item in &mut items {
             if let What::Github { route, .. } = &mut item.what
                 && route == "sets.jitconfig"
@@ -57,7 +59,48 @@ pub fn generate(seed: u64, jobs: usize, dials: &Dials) -> Scenario {
             item.what = What::Flush { pool, even_busy };
         }
     }
+    if scenario.pools.iter().any(|pool| pool.source == Source::Webhook) {
+        webhook_troubles(heard, jobs, &mut items);
+    }
     Scenario { items, ..scenario }
+}
+
+/// One in three of the others hears webhooks.
+fn maybe_heard_by_webhook(rng: &mut Rng, pool: PoolPlan) -> PoolPlan {
+    if pool.source != Source::ScaleSet || rng.u8(..3) != 0 {
+        return pool;
+    }
+    PoolPlan { source: Source::Webhook, ..pool }
+}
+
+/// Where there is trouble at all, deliveries are lost, doubled, late, out of order and badly answered, and what makes them good fails.
+fn webhook_troubles(rng: &mut Rng, jobs: usize, items: &mut Vec<Item>) {
+    let last = items.last().map_or(Duration::ZERO, |item| item.at);
+    if items.iter().all(|item| matches!(item.what, What::Jobs { .. })) || last.is_zero() {
+        return;
+    }
+    for _ in 0..rng.usize(1..=4 + jobs / 10) {
+        let fault = match rng.u8(..7) {
+            0 | 1 => GithubFault::Unsent,
+            2 => GithubFault::Twice,
+            3 => GithubFault::Overtaken(seconds(rng, 1, 900)),
+            4 => GithubFault::Shuffled(seconds(rng, 5, 120)),
+            5 => GithubFault::Dropped,
+            _ => GithubFault::AnswerLost,
+        };
+        let (route, fault) = match rng.u8(..8) {
+            0 => {
+                let routes =
+                    ["runs.list", "runs.jobs", "jobs.get", "repos.list", "hooks.deliveries"];
+                (pick(rng, &routes), GithubFault::Status(pick(rng, &[500, 502, 503])))
+            }
+            1 => ("hooks.redeliver", fault),
+            _ => ("hooks.deliver", fault),
+        };
+        let what = What::Github { route: route.to_owned(), count: rng.u64(1..=8), fault };
+        items.push(Item { at: moment(rng, last), what });
+    }
+    items.sort_by_key(|item| item.at);
 }
 
 /// One pool in four is kept full: as often with a fixed total as with room for more.
@@ -67,7 +110,7 @@ fn maybe_kept_full(rng: &mut Rng, pool: PoolPlan) -> PoolPlan {
     }
     let min_idle = rng.u32(1..=5).min(pool.max);
     let max = if rng.bool() { min_idle } else { pool.max };
-    PoolPlan { min_idle, max, fixed: true, ..pool }
+    PoolPlan { min_idle, max, source: Source::Fixed, ..pool }
 }
 
 fn pick<T: Copy>(rng: &mut Rng, from: &[T]) -> T {
@@ -96,7 +139,7 @@ fn pool(rng: &mut Rng, engines: usize, jobs: usize) -> PoolPlan {
         max,
         min_idle: if rng.u8(..3) == 0 { rng.u32(1..=2) } else { 0 },
         warm: if rng.u8(..2) == 0 { rng.u32(1..=3) } else { 0 },
-        fixed: false,
+        source: Source::ScaleSet,
         job_timeout: (rng.u8(..4) == 0).then(|| seconds(rng, 300, 900)),
     }
 }

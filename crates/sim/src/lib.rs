@@ -28,7 +28,8 @@ pub use generate::generate;
 #[cfg(feature = "mutants")]
 pub use mutants::{Hunt, hunt};
 pub use scenario::{
-    EngineCall, EngineFault, EnginePlan, GithubFault, GithubPlan, Item, PoolPlan, Scenario, What,
+    EngineCall, EngineFault, EnginePlan, GithubFault, GithubPlan, Item, PoolPlan, Scenario, Source,
+    What,
 };
 pub use shrink::shrink;
 pub use text::Unreadable;

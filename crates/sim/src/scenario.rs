@@ -37,10 +37,21 @@ pub struct PoolPlan {
     pub min_idle: u32,
     /// Instances kept booted.
     pub warm: u32,
-    /// Kept full: its runners register by themselves, and no messages come.
-    pub fixed: bool,
+    /// Where it learns how many runners it should have.
+    pub source: Source,
     /// How long a job may run, where the user says so.
     pub job_timeout: Option<Duration>,
+}
+
+/// Where a pool learns how many runners it should have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// A scale set's messages.
+    ScaleSet,
+    /// Kept full: its runners register by themselves, and nobody tells of jobs.
+    Fixed,
+    /// GitHub's webhooks; its runners register by themselves.
+    Webhook,
 }
 
 /// An engine.
@@ -296,6 +307,10 @@ pub enum GithubFault {
     Poison,
     /// Half an answer.
     Truncated,
+    /// A webhook's delivery that is never sent, and that GitHub itself knows nothing of.
+    Unsent,
+    /// A webhook's delivery that comes late by some part of this: others overtake it.
+    Shuffled(Duration),
 }
 
 /// A call on an engine.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::{
     checks::Check,
     driver::run,
-    scenario::{Scenario, What},
+    scenario::{Scenario, Source, What},
 };
 
 /// Shrinks a scenario that breaks `check`, with at most so many runs.
@@ -93,7 +93,7 @@ impl Shrinker {
             candidate.pools[at].warm = 0;
             self.tries(candidate);
             let mut candidate = self.best.clone();
-            candidate.pools[at].min_idle = u32::from(candidate.pools[at].fixed);
+            candidate.pools[at].min_idle = u32::from(candidate.pools[at].source == Source::Fixed);
             self.tries(candidate);
             let mut candidate = self.best.clone();
             candidate.pools[at].job_timeout = None;

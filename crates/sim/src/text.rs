@@ -19,7 +19,8 @@ use std::{
 };
 
 use crate::scenario::{
-    EngineCall, EngineFault, EnginePlan, GithubFault, GithubPlan, Item, PoolPlan, Scenario, What,
+    EngineCall, EngineFault, EnginePlan, GithubFault, GithubPlan, Item, PoolPlan, Scenario, Source,
+    What,
 };
 
 /// A line that is none.
@@ -65,10 +66,12 @@ impl Display for Scenario {
             let fast = if *fast { "fast" } else { "slow" };
             writeln!(f, "engine boot {} creates {creates} room {room} {fast}", Seconds(*boot))?;
         }
-        for PoolPlan { engine, max, min_idle, warm, fixed, job_timeout } in &self.pools {
+        for PoolPlan { engine, max, min_idle, warm, source, job_timeout } in &self.pools {
             write!(f, "pool engine {engine} max {max} min-idle {min_idle} warm {warm}")?;
-            if *fixed {
-                write!(f, " fixed")?;
+            match source {
+                Source::ScaleSet => {}
+                Source::Fixed => write!(f, " fixed")?,
+                Source::Webhook => write!(f, " webhook")?,
             }
             if let Some(limit) = job_timeout {
                 write!(f, " job-timeout {}", Seconds(*limit))?;
@@ -160,6 +163,8 @@ impl Display for GithubFault {
             Self::Lose(kind) => write!(f, "lose {kind}"),
             Self::Poison => f.write_str("poison"),
             Self::Truncated => f.write_str("truncated"),
+            Self::Unsent => f.write_str("unsent"),
+            Self::Shuffled(by) => write!(f, "shuffled {}", Seconds(*by)),
         }
     }
 }
@@ -292,9 +297,10 @@ impl Scenario {
                 warm,
                 rest @ ..,
             ] => {
-                let (fixed, limit) = match rest {
-                    ["fixed", limit @ ..] => (true, limit),
-                    limit => (false, limit),
+                let (source, limit) = match rest {
+                    ["fixed", limit @ ..] => (Source::Fixed, limit),
+                    ["webhook", limit @ ..] => (Source::Webhook, limit),
+                    limit => (Source::ScaleSet, limit),
                 };
                 let engine = engine.parse().ok()?;
                 self.engines.get::<usize>(engine)?;
@@ -303,7 +309,7 @@ impl Scenario {
                     max: max.parse().ok()?,
                     min_idle: min_idle.parse().ok()?,
                     warm: warm.parse().ok()?,
-                    fixed,
+                    source,
                     job_timeout: match limit {
                         [] => None,
                         ["job-timeout", limit] => Some(seconds(limit)?),
@@ -431,6 +437,8 @@ fn github_fault(words: &[&str]) -> Option<GithubFault> {
         ["lose", kind] => GithubFault::Lose((*kind).to_owned()),
         ["poison"] => GithubFault::Poison,
         ["truncated"] => GithubFault::Truncated,
+        ["unsent"] => GithubFault::Unsent,
+        ["shuffled", by] => GithubFault::Shuffled(seconds(by)?),
         _ => return None,
     })
 }

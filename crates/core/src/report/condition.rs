@@ -5,14 +5,14 @@ use std::fmt;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::workflow_job;
+use super::{status::shown, workflow_job};
 use crate::{
     effect::Flight,
     model::{
-        Attempt, FAILURES_TO_PAUSE, Instance, PoolSpec, Registration, Runner, ScaleSetSpec,
-        ScaleSetTrack, SessionTrack, Spec, Trouble, TroubleKey, later,
+        Attempt, DemandSource, FAILURES_TO_PAUSE, Instance, PoolSpec, Registration, Runner,
+        ScaleSetSpec, ScaleSetTrack, SessionTrack, Spec, Trouble, TroubleKey, later,
     },
-    plan::{Census, limits_at, registrations_left},
+    plan::{Census, limits_at, registrations_left, target_of},
     planted::{Bug, planted},
     world::{Pool, World},
 };
@@ -137,7 +137,9 @@ pub fn pool_conditions(world: &World, spec: &Spec, pool: &Pool, now: Timestamp) 
     }
     let census = Census::of(pool);
     let (limits, change) = limits_at(of, now);
-    if census.occupied >= limits.max && census.idle.is_empty() {
+    // Where no jobs are counted, those that leave keep others from coming, however many are idle.
+    let keeps = of.demand == DemandSource::Fixed && census.leaving > 0;
+    if census.occupied >= limits.max && (census.idle.is_empty() || keeps) {
         let detail = format!(
             "pool {name} has its max of {} runners: {} busy, {} on their way, {} leaving",
             limits.max,
@@ -168,8 +170,10 @@ pub fn pool_conditions(world: &World, spec: &Spec, pool: &Pool, now: Timestamp) 
     if found.is_empty() && census.idle.is_empty() {
         found.extend(workflow_job::stood_for(pool, &census, now));
     }
+    let missing = of.demand == DemandSource::Fixed
+        && target_of(world, spec, pool, of, &census, now).desired > shown(&census);
     // The last word would stand for what is not named.
-    if found.is_empty() && census.idle.is_empty() && !planted(Bug::ConditionNotNamed) {
+    if found.is_empty() && (census.idle.is_empty() || missing) && !planted(Bug::ConditionNotNamed) {
         found.push(say(ConditionKind::Pass, "the next pass makes a runner".into(), None));
     }
     found

@@ -27,8 +27,9 @@ const COMPLETED_KEPT: SignedDuration = SignedDuration::from_hours(24);
 /// How many completed jobs are kept at most. A double of one that went too early costs a look at it, no more.
 const COMPLETED_MAX: usize = 50_000;
 
-/// How many jobs that are not completed are kept at most: ten times the largest burst that is thought of, in 100 MiB.
-const OPEN_MAX: usize = 100_000;
+/// How many jobs that are not completed are kept at most: three minutes of the highest rate that is thought of without one that ends,
+/// in 1 GiB where each is as large as it may be.
+const OPEN_MAX: usize = 1_000_000;
 
 /// A workflow job, and what only this life of the daemon knows of it.
 #[derive(Debug, Clone)]
@@ -142,7 +143,13 @@ impl World {
         }
         self.keep_workflow_job(KnownJob { row: TrackedJob { job, since }, pool, heard_at });
         self.changes.workflow_jobs.insert(id);
-        if let Some(runner) = runner.and_then(|runner| RunnerName::new(runner).ok()) {
+        // A scale set's runners are told of by its own messages: the ids of their jobs are others, and one job is not counted twice.
+        let alone = |runner: &RunnerName| {
+            let pool = self.pools.get(runner.pool_str());
+            pool.is_some_and(|pool| pool.state.registers_in.is_some())
+        };
+        let runner = runner.and_then(|runner| RunnerName::new(runner).ok()).filter(alone);
+        if let Some(runner) = runner {
             self.runner_has_job(&runner, &id.job_id(), completed, true, now);
         }
         self.prune_workflow_jobs(now);

@@ -1,9 +1,11 @@
 //! What will happen outside, and when.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use dayfly_core::model::RunnerName;
-use dayfly_github_sim::{Conclusion, FaultId, JobId, SetId};
+use dayfly_github_sim::{Conclusion, DeliveryId, FaultId, JobId, SetId};
+use http::Request;
 
 /// Something that will happen.
 #[derive(Debug, Clone)]
@@ -26,6 +28,8 @@ pub(crate) enum Happening {
     DiskHasRoom,
     /// A fault of GitHub ends.
     FaultEnds(Vec<FaultId>),
+    /// A webhook's delivery arrives.
+    Delivery(DeliveryId, Arc<Request<Bytes>>),
     /// Somebody else polls for the messages of our set, until then.
     ForeignPolls(SetId, Duration),
     /// Somebody else deletes their scale set.

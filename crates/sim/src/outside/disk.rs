@@ -12,7 +12,7 @@ use std::{
 use dayfly_core::{
     model::{
         ControllerId, FAILURES_TO_PAUSE, PoolName, PoolState, Reason, Runner, RunnerName,
-        TroubleKey,
+        TroubleKey, WorkflowJobId, WorkflowJobStatus,
     },
     ports::{Batch, Store, StoreError, StoreErrorKind, Stored},
 };
@@ -35,6 +35,7 @@ pub(crate) struct Disk {
     rows: BTreeMap<RunnerName, Runner>,
     pools: BTreeMap<PoolName, (PoolState, Option<Duration>)>,
     pub(crate) commits: u64,
+    workflow_jobs: BTreeMap<WorkflowJobId, WorkflowJobStatus>,
     /// Pools whose creation failed so often that it is tried one at a time.
     proving: BTreeSet<PoolName>,
 }
@@ -62,6 +63,7 @@ impl Disk {
             rows: BTreeMap::new(),
             pools: BTreeMap::new(),
             commits: 0,
+            workflow_jobs: BTreeMap::new(),
             proving: BTreeSet::new(),
         })
     }
@@ -69,6 +71,11 @@ impl Disk {
     /// A stored row.
     pub(crate) fn row(&self, name: &RunnerName) -> Option<&Runner> {
         self.rows.get(name)
+    }
+
+    /// How far a workflow job is, as it is stored.
+    pub(crate) fn workflow_job(&self, id: WorkflowJobId) -> Option<WorkflowJobStatus> {
+        self.workflow_jobs.get(&id).copied()
     }
 
     /// The rows of runners are gone when the daemon starts next.
@@ -124,6 +131,12 @@ impl Disk {
     fn note(&mut self, batch: &Batch, now: Duration) {
         self.commits += 1;
         self.refused = false;
+        for (id, tracked) in &batch.workflow_jobs {
+            match tracked {
+                Some(tracked) => self.workflow_jobs.insert(*id, tracked.job.status),
+                None => self.workflow_jobs.remove(id),
+            };
+        }
         for (name, row) in &batch.runners {
             match row {
                 Some(row) => self.rows.insert(name.clone(), row.clone()),
@@ -166,7 +179,9 @@ impl State {
             return;
         }
         let gone = self.disk.rows.keys().map(|name| (name.clone(), None)).collect();
-        let batch = Batch { runners: gone, ..Batch::default() };
+        let jobs = std::mem::take(&mut self.disk.workflow_jobs);
+        let workflow_jobs = jobs.into_keys().map(|id| (id, None)).collect();
+        let batch = Batch { runners: gone, workflow_jobs, ..Batch::default() };
         let deleted = self.disk.sqlite.commit(&batch).is_ok();
         self.note(format_args!("the store is rebuilt: {deleted}"));
         for name in self.disk.rows.keys().cloned().collect::<Vec<_>>() {

@@ -5,7 +5,10 @@ use std::{collections::BTreeSet, time::Duration};
 use dayfly_core::model::RunnerName;
 
 use super::{State, disk::index_of};
-use crate::{checks::Check, scenario::What};
+use crate::{
+    checks::Check,
+    scenario::{Source, What},
+};
 
 impl State {
     /// The faults stop: what was under way ends.
@@ -35,7 +38,7 @@ impl State {
         let of_pool = self.jobs.rows.iter().filter(|row| row.pool == index);
         let work: Duration = of_pool.map(|row| row.takes() + beside).sum();
         // Where no jobs are counted, as many run at once as wait for one.
-        let most = if pool.fixed { pool.min_idle } else { pool.max };
+        let most = if pool.source == Source::Fixed { pool.min_idle } else { pool.max };
         work / engine.room.min(most).max(1)
     }
 
@@ -100,7 +103,7 @@ impl State {
         let idle = registrations.iter().filter(|runner| runner.online).count();
         // After three failures in a row one instance is made at a time, until a job proves that they work. Where none may
         // come for hours, a runner that waits for one proves it.
-        let few = !plan.fixed
+        let few = plan.source != Source::Fixed
             && self.disk.is_proving(&format!("p{index}"))
             && (1..=wanted).contains(&living)
             && idle == registrations.len();
@@ -111,10 +114,10 @@ impl State {
             && idle == registrations.len();
         let name = format!("p{index}");
         let set = self.sim.every_set().into_iter().find(|set| set.name == name);
-        if set.is_some() && plan.fixed {
+        if set.is_some() && plan.source != Source::ScaleSet {
             return Some(format!("pool p{index} has a scale set"));
         }
-        if !plan.fixed && set.is_none_or(|set| set.session.is_none()) {
+        if plan.source == Source::ScaleSet && set.is_none_or(|set| set.session.is_none()) {
             return Some(format!("pool p{index} has no session"));
         }
         if !as_wanted {
@@ -153,7 +156,7 @@ impl State {
         let most: u64 = self.scenario.pools.iter().map(|pool| u64::from(pool.max)).sum();
         let away = self.github.away_minutes * (8 * pools + 3 * most);
         // Where runners register by themselves: a list a minute, and what an idle runner costs that GitHub removes.
-        let kept = self.scenario.pools.iter().filter(|pool| pool.fixed);
+        let kept = self.scenario.pools.iter().filter(|pool| pool.source != Source::ScaleSet);
         let idle: u64 = kept.map(|pool| 1 + u64::from(pool.min_idle)).sum();
         let often = if self.scenario.github.idle_removal.is_some() { 4 } else { 1 };
         let kept_full = minutes * idle * often;

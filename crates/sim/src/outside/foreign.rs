@@ -5,7 +5,7 @@ use std::time::Duration;
 use dayfly_github_sim::{SetFacts, SetId};
 
 use super::{Happening, State, disk::index_of, github::OWNER};
-use crate::checks::Check;
+use crate::{checks::Check, scenario::Source};
 
 /// Runners that are not ours: one of another controller, by a name of the same form, and one of a person.
 pub(super) const RUNNERS: [&str; 2] = ["p0-bbbbaaaaaaaaaa", "build-box-1"];
@@ -27,7 +27,7 @@ impl State {
     /// Somebody deletes the pool's scale set, and makes one of its own by that name.
     pub(super) fn foreign_set(&mut self, pool: usize, lasts: Duration) {
         // A pool without a set has no name that anybody could take.
-        if self.scenario.pools[pool].fixed {
+        if self.scenario.pools[pool].source != Source::ScaleSet {
             return;
         }
         let now = self.github_now();

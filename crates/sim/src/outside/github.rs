@@ -17,7 +17,7 @@ use http::{Method, Request, Response, StatusCode};
 use super::{Happening, Holder, Life, State, Trouble};
 use crate::{
     checks::Check,
-    scenario::{ALL_ENTRIES, GithubFault, Scenario},
+    scenario::{ALL_ENTRIES, GithubFault, Scenario, Source},
 };
 
 /// Where GitHub is, for the client.
@@ -113,6 +113,9 @@ pub(super) fn prepare(scenario: &Scenario) -> Result<(Sim, ScopeId, Credential),
             .ok_or_else(|| format!("the name {name} is taken"))?;
     }
     let credential = credential(&mut sim, plan.app_life.is_some())?;
+    if scenario.pools.iter().any(|pool| pool.source == Source::Webhook) {
+        super::hooks::make_hook(&mut sim)?;
+    }
     Ok((sim, id, credential))
 }
 
@@ -433,7 +436,7 @@ impl State {
         loop {
             let woken = self.sim.take_woken();
             if woken.is_empty() {
-                return;
+                return self.send_deliveries();
             }
             for id in woken {
                 match self.holds.get(&id) {
@@ -548,6 +551,10 @@ impl State {
             }
             GithubFault::Poison => ("github-poison", Action::PoisonEntry),
             GithubFault::Truncated => ("github-truncated", Action::Truncate { bytes: 20 }),
+            GithubFault::Unsent => ("github-delivery-unsent", Action::Lose),
+            GithubFault::Shuffled(by) => {
+                ("github-deliveries-shuffled", Action::Shuffle { ms: ms(by) })
+            }
         };
         let spec = FaultSpec {
             route: route.to_owned(),

@@ -10,6 +10,7 @@ mod ending;
 mod engine;
 mod foreign;
 mod github;
+mod hooks;
 mod jobs;
 mod machine;
 mod transport;
@@ -37,6 +38,7 @@ pub(crate) use disk::DiskStore;
 pub(crate) use engine::EnginePort;
 use github::Github;
 pub(crate) use github::{ADDRESS, OWNER};
+pub(crate) use hooks::{Arrived, WEBHOOK, answer};
 use jobs::Jobs;
 use machine::Machine;
 pub(crate) use transport::SimTransport;
@@ -69,6 +71,8 @@ pub(crate) struct State {
     pub(crate) jobs: Jobs,
     pub(crate) calendar: Calendar,
     holds: BTreeMap<HoldId, Holder>,
+    /// Deliveries that the daemon is to take now.
+    arrived: Vec<Arrived>,
     pub(crate) log: Log,
     pub(crate) checks: Checks,
     pub(crate) faults: BTreeMap<&'static str, u64>,
@@ -181,6 +185,7 @@ impl State {
             jobs: Jobs::default(),
             calendar: Calendar::default(),
             holds: BTreeMap::new(),
+            arrived: Vec::new(),
             log: Log::new(keep_log),
             checks: Checks::default(),
             faults: BTreeMap::new(),

@@ -65,6 +65,7 @@ impl State {
                 self.disk.full = self.disk.full.saturating_sub(1);
                 self.last_fault = self.now();
             }
+            Happening::Delivery(id, request) => self.delivery_arrives(id, &request),
             Happening::ForeignSetGoes(set) => self.foreign_set_goes(set),
             Happening::ForeignPolls(set, until) => self.foreign_polls(set, until),
             Happening::FaultEnds(ids) => {
