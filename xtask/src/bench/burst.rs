@@ -46,7 +46,7 @@ pub async fn evidence_to_create(bench: &Bench, runs: usize) -> Result<Vec<Figure
     ])
 }
 
-fn evidence(status: &Value, rank: &str) -> Result<f64> {
+pub fn evidence(status: &Value, rank: &str) -> Result<f64> {
     status["daemon"]["timings"]["evidence_to_create_ms"][rank]
         .as_f64()
         .context("the daemon's status has no evidence_to_create_ms")

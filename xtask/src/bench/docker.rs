@@ -58,6 +58,7 @@ async fn compare(
         image: image.clone(),
         more: format!("    environment: {{ RUNNER_ALLOW_RUNASROOT: \"1\" }}\n    warm: {warm}\n"),
         max: at_once + warm,
+        webhook: false,
     };
     let rig = Rig::start(bench, &address, &pool).await?;
     let outcome = measure(&rig, &client, &image, (runs, at_once, warm)).await;

@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
 
 use crate::process::wait_until;
@@ -63,6 +64,12 @@ impl Load {
     /// Counts anew from here.
     pub fn reset(&mut self) -> Result<()> {
         self.ask("reset").map(drop)
+    }
+
+    /// Stops it where it is: connections stand, and no call is answered any more.
+    pub fn freeze(&self) -> Result<()> {
+        let id = Pid::from_child(&self.process);
+        kill_process(id, Signal::STOP).context("stop noop-load")
     }
 
     fn ask(&mut self, what: &str) -> Result<String> {

@@ -11,6 +11,7 @@ mod memory;
 mod recover;
 mod rig;
 mod simulator;
+mod webhook;
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
@@ -61,6 +62,16 @@ pub enum Name {
     Pass10000,
     /// A killed daemon with 1,000 live runners, until its first new create call
     Recover,
+    /// A webhook arrives → the create call begins
+    WebhookToCreate,
+    /// Webhooks taken a second, each on disk before its answer
+    WebhookIntake,
+    /// 10,000 jobs by webhook → the last create call
+    WebhookBurst,
+    /// Requests to GitHub for each job that a webhook told of
+    CallsPerJobWebhook,
+    /// `webhook-to-create` beside a backend that hangs on every call, over without it
+    SickBackendRatio,
     /// All of them
     All,
 }
@@ -111,6 +122,11 @@ async fn measure(name: Name, bench: &Bench, runs: usize) -> Result<Vec<Figure>> 
         Name::Memory => memory::memory(bench, runs).await?,
         Name::Pass10000 => memory::pass(bench, runs).await?,
         Name::Recover => recover::recover(bench, runs).await?,
+        Name::WebhookToCreate => webhook::to_create(bench, runs).await?,
+        Name::WebhookIntake => webhook::intake(bench, runs).await?,
+        Name::WebhookBurst => webhook::burst(bench, runs).await?,
+        Name::CallsPerJobWebhook => calls::per_job_by_webhook(bench, runs).await?,
+        Name::SickBackendRatio => webhook::sick_backend(bench, runs).await?,
         Name::All => {
             let mut figures = burst::evidence_to_create(bench, runs).await?;
             figures.extend(burst::burst(bench, runs).await?);
@@ -121,6 +137,11 @@ async fn measure(name: Name, bench: &Bench, runs: usize) -> Result<Vec<Figure>> 
             figures.extend(memory::memory(bench, runs).await?);
             figures.extend(memory::pass(bench, runs).await?);
             figures.extend(recover::recover(bench, runs).await?);
+            figures.extend(webhook::to_create(bench, runs).await?);
+            figures.extend(webhook::intake(bench, runs).await?);
+            figures.extend(webhook::burst(bench, runs).await?);
+            figures.extend(calls::per_job_by_webhook(bench, runs).await?);
+            figures.extend(webhook::sick_backend(bench, runs).await?);
             figures
         }
     })

@@ -1,6 +1,7 @@
 //! What a benchmark runs on: the simulator, the load and the daemon, each in a process of its own, started and ended here.
 
 use std::{
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -18,6 +19,9 @@ use crate::{
     metadata::{Metadata, root},
     process::{Daemon, run, wait_until},
 };
+
+/// What the webhooks of a benchmark are signed with.
+pub const WEBHOOK_SECRET: &str = "benchbenchbenchbenchbenchbenchbench";
 
 /// How long the daemon may take from its start to its session.
 const START_PATIENCE: Duration = Duration::from_secs(30);
@@ -53,12 +57,25 @@ pub struct Pool {
     pub more: String,
     /// Its `max`.
     pub max: usize,
+    /// Whether it hears webhooks, and has no scale set.
+    pub webhook: bool,
 }
 
 impl Pool {
     /// A pool on the load's `noop` backend.
     pub fn noop(max: usize) -> Self {
-        Self { backend: String::new(), image: "none".to_owned(), more: String::new(), max }
+        Self {
+            backend: String::new(),
+            image: "none".to_owned(),
+            more: String::new(),
+            max,
+            webhook: false,
+        }
+    }
+
+    /// The same for jobs that webhooks tell of.
+    pub fn by_webhook(max: usize) -> Self {
+        Self { webhook: true, ..Self::noop(max) }
     }
 }
 
@@ -70,8 +87,12 @@ pub struct Rig {
     pub simulator: Simulator,
     /// The load.
     pub load: Load,
+    /// The load of a second backend, where there is one.
+    _beside: Option<Load>,
     http: reqwest::Client,
     config: PathBuf,
+    /// The address that webhooks come to, where the pool hears them.
+    pub webhook_url: Option<String>,
     starts: u32,
     /// The store's directory.
     pub disk: TempDir,
@@ -81,6 +102,20 @@ pub struct Rig {
 impl Rig {
     /// Starts everything, and waits for the daemon's session. The simulator listens on `address`.
     pub async fn start(bench: &Bench, address: &str, pool: &Pool) -> Result<Self> {
+        Self::start_with(bench, address, pool, None).await
+    }
+
+    /// The same beside a second pool `sick` on a backend of its own, which hangs on every call if it is `sick`.
+    pub async fn start_beside(bench: &Bench, pool: &Pool, sick: bool) -> Result<Self> {
+        Self::start_with(bench, "127.0.0.1", pool, Some(sick)).await
+    }
+
+    async fn start_with(
+        bench: &Bench,
+        address: &str,
+        pool: &Pool,
+        beside: Option<bool>,
+    ) -> Result<Self> {
         let disk = tempfile::Builder::new().prefix("run-").tempdir_in(&bench.disk)?;
         // The paths of sockets are short.
         let sockets = tempfile::Builder::new().prefix("dayfly-bench-").tempdir()?;
@@ -91,30 +126,104 @@ impl Rig {
             "" => format!("noop: {{ socket: {} }}", load_socket.display()),
             backend => backend.to_owned(),
         };
+        let (mut second_backend, mut second_pool, mut second_load) =
+            (String::new(), String::new(), None);
+        if let Some(sick) = beside {
+            let socket = sockets.path().join("beside.sock");
+            let load = Load::start(&bench.program, &socket, &disk.path().join("beside.log"))?;
+            if sick {
+                load.freeze()?;
+            }
+            second_load = Some(load);
+            second_backend = format!(", beside: {{ noop: {{ socket: {} }} }}", socket.display());
+            second_pool = "  - { name: sick, labels: [sick], demand: webhook, backends: [beside], image: none, max: 10 }\n".to_owned();
+        }
         let config = disk.path().join("dayfly.yaml");
         let base = simulator.base();
-        let Pool { image, more, max, .. } = pool;
+        let Pool { image, more, max, webhook, .. } = pool;
         let store = disk.path().join("dayfly.db");
+        let demand = if *webhook { "webhook" } else { "scale-set" };
+        let listen = if *webhook { Some(free_address()?) } else { None };
+        let webhook_url = listen.map(|listen| format!("http://{listen}/webhook"));
+        let server = listen.map_or_else(String::new, |listen| {
+            let secret = disk.path().join("webhook");
+            format!(
+                "server: {{ listen: \"{listen}\", webhook_secret: \"file:{}\", webhook_url: \"http://{listen}/webhook\" }}\n",
+                secret.display()
+            )
+        });
         let text = format!(
-            "github: [{{ url: {base}/{organisation} }}]\nbackends: {{ it: {{ {backend} }} }}\npools:\n  - name: bench\n    \
-             labels: [bench]\n    demand: scale-set\n    backends: [it]\n    image: {image}\n    max: {max}\n{more}store: {{ sqlite: {store} }}\n",
+            "github: [{{ url: {base}/{organisation} }}]\nbackends: {{ it: {{ {backend} }}{second_backend} }}\npools:\n  - name: bench\n    \
+             labels: [bench]\n    demand: {demand}\n    backends: [it]\n    image: {image}\n    max: {max}\n{more}{second_pool}store: {{ sqlite: {store} }}\n{server}",
             organisation = super::simulator::ORGANISATION,
             store = store.display(),
         );
         std::fs::write(&config, text)?;
         write_secret(&disk.path().join("token"), TOKEN)?;
+        write_secret(&disk.path().join("webhook"), WEBHOOK_SECRET)?;
         let http = reqwest::Client::builder()
             .unix_socket(sockets.path().join("dayfly.sock"))
             .timeout(START_PATIENCE)
             .build()?;
         let program = bench.program.clone();
-        let mut rig =
-            Self { program, daemon: None, simulator, load, http, config, starts: 0, disk, sockets };
+        let mut rig = Self {
+            program,
+            daemon: None,
+            simulator,
+            load,
+            _beside: second_load,
+            http,
+            config,
+            webhook_url,
+            starts: 0,
+            disk,
+            sockets,
+        };
+        if rig.webhook_url.is_some() {
+            rig.install_webhook()?;
+        }
         rig.start_daemon()?;
-        rig.simulator
-            .until("the daemon's session", START_PATIENCE, |counts| counts.sessions == 1)
-            .await?;
+        if rig.webhook_url.is_some() {
+            rig.until_it_listens().await?;
+        } else {
+            rig.simulator
+                .until("the daemon's session", START_PATIENCE, |counts| counts.sessions == 1)
+                .await?;
+        }
         Ok(rig)
+    }
+
+    /// Makes the webhook as a user does.
+    fn install_webhook(&self) -> Result<()> {
+        let mut command = Command::new(&self.program);
+        command.args(["webhook", "install", "--json", "--config"]).arg(&self.config);
+        command.arg("--token").arg(format!("file:{}", self.disk.path().join("token").display()));
+        let output = command.output().context("dayfly webhook install")?;
+        ensure!(
+            output.status.success(),
+            "dayfly webhook install: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok(())
+    }
+
+    /// Waits until webhooks are taken, and the first job has run: by then GitHub has told what a pool needs to know.
+    async fn until_it_listens(&self) -> Result<()> {
+        let url = self.webhook_url.as_deref().unwrap_or_default().replace("/webhook", "/readyz");
+        let ready = async {
+            while !reqwest::get(&url).await.is_ok_and(|answer| answer.status().is_success()) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(START_PATIENCE, ready)
+            .await
+            .context("the daemon takes no webhooks")?;
+        self.simulator.queue("bench", &[], 1).await?;
+        self.simulator
+            .until("the first job", START_PATIENCE, |counts| {
+                counts.jobs("success") == 1 && counts.registrations() == 0
+            })
+            .await
     }
 
     /// Starts the daemon; does not wait for it.
@@ -221,6 +330,11 @@ impl Rig {
         let id = self.daemon.as_ref().context("no daemon runs")?.id();
         Ok(Path::new("/proc").join(id.to_string()).join(file))
     }
+}
+
+/// An address of this machine that nobody listens on.
+fn free_address() -> Result<SocketAddr> {
+    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 
 /// Writes a file that only its owner may read.

@@ -1,0 +1,226 @@
+//! Jobs that webhooks tell of: how fast they become create calls, and how many deliveries the endpoint takes.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use aws_lc_rs::hmac;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use super::{
+    burst::evidence,
+    clock,
+    figure::{Figure, Unit},
+    rig::{Bench, Pool, Rig, WEBHOOK_SECRET},
+    simulator::ORGANISATION,
+};
+
+/// Single jobs in a run.
+const SINGLES: usize = 200;
+
+/// Jobs in the burst.
+const BURST: usize = 10_000;
+
+/// How long deliveries are sent for.
+const INTAKE: Duration = Duration::from_secs(30);
+
+/// Deliveries under way at once: GitHub has many machines that send.
+const AT_ONCE: usize = 64;
+
+/// Bytes of a delivery: a queued job's payload at GitHub has about as many.
+const PAYLOAD_BYTES: usize = 8 * 1024;
+
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// `webhook-to-create-p50` and `webhook-to-create-p99`.
+pub async fn to_create(bench: &Bench, runs: usize) -> Result<Vec<Figure>> {
+    let (mut halves, mut most) = (Vec::new(), Vec::new());
+    for _ in 0..runs {
+        let rig = Rig::start(bench, "127.0.0.1", &Pool::by_webhook(10)).await?;
+        singles(&rig).await?;
+        let status = rig.status().await?;
+        halves.push(evidence(&status, "p50")?);
+        most.push(evidence(&status, "p99")?);
+    }
+    Ok(vec![
+        Figure::of("webhook-to-create-p50", Unit::Milliseconds, &halves)?,
+        Figure::of("webhook-to-create-p99", Unit::Milliseconds, &most)?,
+    ])
+}
+
+/// One job after the other.
+async fn singles(rig: &Rig) -> Result<()> {
+    let done = rig.simulator.counts().await?.jobs("success");
+    for number in 1..=SINGLES as u64 {
+        rig.simulator.queue("bench", &[], 1).await?;
+        rig.simulator
+            .until("single jobs", PATIENCE, |counts| {
+                counts.jobs("success") == done + number && counts.registrations() == 0
+            })
+            .await?;
+    }
+    Ok(())
+}
+
+/// `sick-backend-ratio`: the half of `webhook-to-create` while another backend hangs on every call, over without it.
+pub async fn sick_backend(bench: &Bench, runs: usize) -> Result<Vec<Figure>> {
+    let (mut beside, mut alone) = (Vec::new(), Vec::new());
+    for _ in 0..runs {
+        for (sick, halves) in [(true, &mut beside), (false, &mut alone)] {
+            let rig = Rig::start_beside(bench, &Pool::by_webhook(10), sick).await?;
+            if sick {
+                // They wait for the sick one, all the time.
+                rig.simulator.queue("sick", &[], 5).await?;
+            }
+            singles(&rig).await?;
+            halves.push(evidence(&rig.status().await?, "p50")?);
+        }
+    }
+    Ok(vec![Figure::ratio("sick-backend-ratio", &beside, &alone)?])
+}
+
+/// `webhook-burst` and `webhook-burst-rate`.
+pub async fn burst(bench: &Bench, runs: usize) -> Result<Vec<Figure>> {
+    let (mut walls, mut rates) = (Vec::new(), Vec::new());
+    for _ in 0..runs {
+        let mut rig = Rig::start(bench, "127.0.0.1", &Pool::by_webhook(BURST)).await?;
+        rig.load.reset()?;
+        let queued_at = rig.simulator.queue("bench", &["hold"], BURST).await?;
+        let mut seen = vec![(queued_at, 0)];
+        let until = Instant::now() + PATIENCE;
+        let last_create_at = loop {
+            let report = rig.load.report()?;
+            seen.push((clock::now(), report.creates));
+            if report.creates >= BURST as u64 {
+                break report.last_create_at.context("the time of the last create call")?;
+            }
+            ensure!(Instant::now() < until, "{} of {BURST} create calls", report.creates);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        };
+        let tenth = BURST as u64 / 10;
+        let first = reached(&seen, tenth) - reached(&seen, 1);
+        let last = last_create_at - reached(&seen, 9 * tenth);
+        walls.push(last_create_at - queued_at);
+        rates.push(first / last);
+    }
+    Ok(vec![
+        Figure::of("webhook-burst", Unit::Seconds, &walls)?,
+        Figure::of("webhook-burst-rate", Unit::One, &rates)?,
+    ])
+}
+
+/// When that many creates had been seen, between two looks by their straight line.
+fn reached(seen: &[(f64, u64)], count: u64) -> f64 {
+    let after = seen.partition_point(|(_, creates)| *creates < count).min(seen.len() - 1);
+    let ((from, less), (to, more)) = (seen[after.saturating_sub(1)], seen[after]);
+    if more == less {
+        return to;
+    }
+    from + (to - from) * (count.saturating_sub(less) as f64 / (more - less) as f64)
+}
+
+/// `webhook-intake`, deliveries a second, and `webhook-intake-p99`, what one waits for its answer.
+pub async fn intake(bench: &Bench, runs: usize) -> Result<Vec<Figure>> {
+    let (mut rates, mut waits) = (Vec::new(), Vec::new());
+    for _ in 0..runs {
+        let rig = Rig::start(bench, "127.0.0.1", &Pool::by_webhook(10)).await?;
+        let url: Arc<str> = rig.webhook_url.as_deref().context("no webhook")?.into();
+        let number = Arc::new(AtomicU64::new(0));
+        let key = Arc::new(hmac::Key::new(hmac::HMAC_SHA256, WEBHOOK_SECRET.as_bytes()));
+        let http = reqwest::Client::builder().timeout(PATIENCE).no_proxy().build()?;
+        let began = Instant::now();
+        let mut senders = JoinSet::new();
+        for _ in 0..AT_ONCE {
+            senders.spawn(send(
+                http.clone(),
+                Arc::clone(&url),
+                Arc::clone(&key),
+                Arc::clone(&number),
+                began + INTAKE,
+            ));
+        }
+        let mut times = Vec::new();
+        for sender in senders.join_all().await {
+            times.extend(sender?);
+        }
+        let took = began.elapsed().as_secs_f64();
+        rates.push(times.len() as f64 / took);
+        times.sort_by(f64::total_cmp);
+        let rank = (times.len() * 99 / 100).min(times.len().saturating_sub(1));
+        waits.push(*times.get(rank).context("no delivery was taken")?);
+    }
+    Ok(vec![
+        Figure::of("webhook-intake", Unit::One, &rates)?,
+        Figure::of("webhook-intake-p99", Unit::Milliseconds, &waits)?,
+    ])
+}
+
+/// Sends the three deliveries of job after job, none of which a pool can take, and gives what each waited for its answer, in
+/// milliseconds.
+async fn send(
+    http: reqwest::Client,
+    url: Arc<str>,
+    key: Arc<hmac::Key>,
+    number: Arc<AtomicU64>,
+    until: Instant,
+) -> Result<Vec<f64>> {
+    let mut times = Vec::new();
+    while Instant::now() < until {
+        let job = 1_000_000 + number.fetch_add(1, Ordering::Relaxed);
+        for action in ["queued", "in_progress", "completed"] {
+            let body = serde_json::to_vec(&payload(job, action))?;
+            let tag = hmac::sign(&key, &body);
+            let signature: String = tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+            let request = http
+                .post(&*url)
+                .header("content-type", "application/json")
+                .header("x-github-event", "workflow_job")
+                .header("x-github-delivery", format!("{job}-{action}"))
+                .header("x-hub-signature-256", format!("sha256={signature}"))
+                .body(body);
+            let sent = Instant::now();
+            let answer = request.send().await?;
+            ensure!(answer.status().is_success(), "a delivery was answered {}", answer.status());
+            answer.bytes().await?;
+            times.push(sent.elapsed().as_secs_f64() * 1_000.0);
+        }
+    }
+    Ok(times)
+}
+
+fn payload(job: u64, action: &str) -> Value {
+    let conclusion = (action == "completed").then_some("success");
+    json!({
+        "action": action,
+        "workflow_job": {
+            "id": job, "run_id": job / 4, "run_attempt": 1, "name": "build", "status": action, "conclusion": conclusion,
+            "labels": ["self-hosted", "elsewhere"], "created_at": "2026-01-05T12:00:00Z", "runner_name": null, "steps": [],
+        },
+        "repository": { "full_name": format!("{ORGANISATION}/app"), "description": "x".repeat(PAYLOAD_BYTES) },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn between_two_looks_creates_come_evenly() {
+        let seen = [(10.0, 0), (11.0, 0), (12.0, 100), (12.0, 100), (14.0, 300)];
+        let check = |count: u64, at: f64| {
+            let found = reached(&seen, count);
+            assert!((found - at).abs() < 1e-9, "{count}: {found}");
+        };
+        check(50, 11.5);
+        check(100, 12.0);
+        check(200, 13.0);
+        check(300, 14.0);
+        check(900, 14.0);
+    }
+}
