@@ -32,12 +32,21 @@ pub async fn run(action: &Webhook, json: bool) -> Result<()> {
         }
         return check::conclude(&findings, json);
     }
+    let secret = match action {
+        Webhook::Install(_) => {
+            let first = webhook.secrets.first();
+            let first = first.map(|secret| secret.resolve(&ProcessEnvironment)).transpose();
+            let first = first.map_err(run::unreadable)?;
+            Some(first.ok_or_else(|| Failure::new(Code::Config, "`webhook_secret` is empty"))?)
+        }
+        Webhook::Check(_) | Webhook::Remove(_) => None,
+    };
     let mut changes = Vec::new();
     for (name, forge) in &scopes {
         for place in forge.hook_places(&config.spec.scopes[name].repositories) {
-            let change = match action {
-                Webhook::Remove(_) => forge.remove_hook(&place, url).await,
-                _ => install(forge, &place, url, webhook).await?,
+            let change = match &secret {
+                Some(secret) => forge.install_hook(&place, url, secret).await,
+                None => forge.remove_hook(&place, url).await,
             };
             let change = change.map_err(|refusal| Failure::new(Code::Credential, refusal))?;
             tell(&place, url, change, json);
@@ -53,13 +62,21 @@ pub async fn run(action: &Webhook, json: bool) -> Result<()> {
 /// Whether the jobs of a scope can be read, and its webhooks lead here.
 pub async fn of_scope(config: &Config, name: &ScopeName, forge: &GitHub) -> Vec<Finding> {
     let scope = &config.spec.scopes[name];
-    // Looks at no delivery: whatever failed is the daemon's to ask for again.
-    let caught = forge.catch_up(&scope.repositories, Some(i64::MAX)).await;
-    let result = caught
-        .map(|caught| format!("{} of its queued and running workflow runs", caught.jobs.len()))
-        .map_err(|refusal| refusal.to_string());
-    let exit_code = Code::Credential as u8;
-    let mut findings = vec![Finding { what: "jobs".to_owned(), result, exit_code }];
+    // This client does not know where webhooks lead, so it has none of them sent again: that is the daemon's.
+    let read = async |what: String, repositories: &[String]| {
+        let caught = forge.catch_up(repositories, None).await;
+        let result = caught
+            .map(|caught| format!("{} of queued and running workflow runs", caught.jobs.len()))
+            .map_err(|refusal| refusal.to_string());
+        Finding { what, result, exit_code: Code::Credential as u8 }
+    };
+    let mut findings = Vec::new();
+    for repository in scope.repositories.chunks(1) {
+        findings.push(read(format!("jobs of {}", repository.concat()), repository).await);
+    }
+    if findings.is_empty() {
+        findings.push(read("jobs".to_owned(), &[]).await);
+    }
     let url = config.server.as_ref().and_then(|server| server.webhook.as_ref()?.url.as_deref());
     if let Some(url) = url {
         for place in forge.hook_places(&scope.repositories) {
@@ -106,19 +123,6 @@ fn scopes(config: &Config, options: &Configured) -> Result<BTreeMap<ScopeName, G
             .hint("write `demand: webhook` in a pool"));
     }
     Ok(scopes)
-}
-
-async fn install(
-    forge: &GitHub,
-    place: &HookPlace,
-    url: &str,
-    webhook: &WebhookConfig,
-) -> Result<Result<HookChange, dayfly_core::ports::ForgeError>, Failure> {
-    let Some(secret) = webhook.secrets.first() else {
-        return Err(Failure::new(Code::Config, "`webhook_secret` is empty"));
-    };
-    let secret = secret.resolve(&ProcessEnvironment).map_err(run::unreadable)?;
-    Ok(forge.install_hook(place, url, &secret).await)
 }
 
 fn tell(place: &HookPlace, url: &str, change: HookChange, json: bool) {

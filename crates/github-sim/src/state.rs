@@ -30,7 +30,6 @@ impl Sim {
             },
             "runners": { "total": self.runners.len(), "online": self.runners.online, "busy": self.runners.busy },
             "sets": self.sets.iter().count(),
-            "hooks": self.hooks.iter().map(|hook| self.hook_state(hook)).collect::<Vec<_>>(),
             "sessions": self.sets.iter().filter(|set| set.session.is_some()).count(),
         })
     }
@@ -45,6 +44,7 @@ impl Sim {
             "jobs": self.jobs.values().map(|job| self.job_state(job)).collect::<Vec<_>>(),
             "runners": self.runners.iter().map(|runner| self.runner_state(runner)).collect::<Vec<_>>(),
             "sets": self.sets.iter().map(|set| self.set_state(set)).collect::<Vec<_>>(),
+            "hooks": self.hooks.iter().map(|hook| self.hook_state(hook)).collect::<Vec<_>>(),
             "sessions": self.sets.iter().filter_map(|set| {
                 let session = set.session.as_ref()?;
                 Some(json!({ "id": session.id, "set": set.id, "owner": session.owner, "created_at": unix(session.created_at), "polling": set.poll.is_some() }))

@@ -153,8 +153,11 @@ impl GitHub {
         let body = json(&operation, &body)?;
         if let Some(hook) = shared.find_hook(place, url).await? {
             let address = place.of_hook(hook.id, &[]);
-            shared.change_hook(&operation, Method::PATCH, &address, body).await?;
-            return Ok(HookChange::Set);
+            if shared.change_hook(&operation, Method::PATCH, &address, body).await? {
+                return Ok(HookChange::Set);
+            }
+            let what = "the webhook went away meanwhile; install it again";
+            return Err(unreadable(&operation, Surface::Rest, what));
         }
         // A second attempt would be refused as a double: what was lost is found by the next install.
         let (authorization, answer) = shared.rest_once(&operation, &place.url, body).await?;
@@ -181,8 +184,9 @@ impl GitHub {
             return Ok(HookChange::Absent);
         };
         let address = place.of_hook(hook.id, &[]);
-        self.shared.change_hook(&operation, Method::DELETE, &address, Bytes::new()).await?;
-        Ok(HookChange::Removed)
+        let (method, body) = (Method::DELETE, Bytes::new());
+        let removed = self.shared.change_hook(&operation, method, &address, body).await?;
+        Ok(if removed { HookChange::Removed } else { HookChange::Absent })
     }
 
     /// Looks at the hook of a place that leads to `url`.
@@ -287,21 +291,19 @@ impl Shared {
         Ok(hooks.find(|hook| hook.leads_to(url)).cloned())
     }
 
+    /// `false` where the hook is gone.
     async fn change_hook(
         self: &Arc<Self>,
         operation: &Operation<'_>,
         method: Method,
         address: &Url,
         body: Bytes,
-    ) -> Result<(), ForgeError> {
+    ) -> Result<bool, ForgeError> {
         let asked = self.rest_ask(operation, method, address, body, None).await?;
         let (authorization, response) = asked;
         match response.status() {
-            status if status.is_success() => Ok(()),
-            // Somebody was faster.
-            StatusCode::NOT_FOUND => {
-                Err(unreadable(operation, Surface::Rest, "the webhook went away meanwhile"))
-            }
+            status if status.is_success() => Ok(true),
+            StatusCode::NOT_FOUND => Ok(false),
             _ => {
                 let (surface, bucket) = (Surface::Rest, Bucket::Core);
                 Err(self.rest_refusal(operation, surface, bucket, &authorization, &response))

@@ -110,7 +110,8 @@ impl World {
         if let Some(pool) = self.pools.get_mut(runner.pool_str()) {
             // Counts that came without the completion still contain the job. Where no counts come, its news is all there is.
             if pool.routed || completed && counted {
-                pool.finished.remove(runner);
+                // It stands for no other job any more.
+                pool.touched |= pool.finished.remove(runner).is_some();
             } else if let Some(finished) = pool.finished.get_mut(runner) {
                 finished.job = Some(job.clone());
             }

@@ -112,14 +112,20 @@ impl World {
         let mut forward = true;
         if let Some(KnownJob { row: known, .. }) = self.workflow_job(id) {
             let names_runner = known.job.runner.is_none() && job.runner.is_some();
-            forward = known.job.status < job.status;
-            if known.job.status > job.status || !forward && !names_runner {
+            // That it ended was our own guess: GitHub may tell more of it, or know it again.
+            let is_guess = |job: &WorkflowJob| job.conclusion.as_deref() == Some(UNTOLD);
+            let guessed = is_guess(&known.job) && !is_guess(&job);
+            let known_again = guessed && looked_at.is_some();
+            let told_now = guessed && job.status == WorkflowJobStatus::Completed;
+            forward = known.job.status < job.status || known_again;
+            let same = known.job.status == job.status && (names_runner || told_now);
+            if !forward && !same {
                 if let Some(at) = looked_at {
                     self.hear_workflow_job(id, at);
                 }
                 return;
             }
-            if !forward {
+            if known.job.status == job.status {
                 since = known.since;
             }
             // What this event leaves out is not forgotten.
@@ -198,8 +204,14 @@ impl World {
                 return;
             }
             self.workflow_jobs.completed.pop_front();
-            self.workflow_jobs.rows.remove(&id);
-            self.changes.workflow_jobs.insert(id);
+            // It may have been known again since.
+            if self
+                .workflow_job(id)
+                .is_some_and(|known| known.is_completed() && known.row.since == since)
+            {
+                self.workflow_jobs.rows.remove(&id);
+                self.changes.workflow_jobs.insert(id);
+            }
         }
     }
 

@@ -51,9 +51,13 @@ pub async fn open(
         .map_err(|error| Failure::new(Code::Failed, format_chain(&error)))?;
     info!(address = %intake.address(), tls = server.tls.is_some(), webhooks = server.webhook.is_some(), "the HTTP endpoint listens");
     let asks = server.webhook.as_ref().is_some_and(|webhook| webhook.allow == AllowConfig::GitHub);
-    let addresses = asks.then(|| AddressBook {
-        tell,
-        forges: webhook_scopes(config).filter_map(|name| forges.get(name).cloned()).collect(),
+    let addresses = asks.then(|| {
+        let mut asked: Vec<_> =
+            webhook_scopes(config).filter_map(|name| forges.get(name).cloned()).collect();
+        if asked.is_empty() {
+            asked.extend(forges.values().cloned());
+        }
+        AddressBook { tell, forges: asked }
     });
     Ok(Some(Endpoint { intake, addresses }))
 }

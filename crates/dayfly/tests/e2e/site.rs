@@ -230,7 +230,7 @@ impl Site {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         format!(
-            "server: {{ listen: \"{address}\", webhook_secret: file:webhook, webhook_url: \"http://{address}/webhook\" }}\n"
+            "server: {{ listen: \"{address}\", webhook_secret: file:webhook, webhook_url: \"http://{address}/webhook\", allow: github }}\n"
         )
     }
 

@@ -87,6 +87,17 @@ async fn a_webhook_is_made_checked_and_removed() {
     check(&["install"], 0, "webhook of organization acme: made");
     check(&["install"], 0, "was there");
     check(&["check"], 0, "ok     scope github: webhook of organization acme");
+    let whole =
+        site.command(&["check"]).arg("--config").arg(site.path("dayfly.yaml")).output().unwrap();
+    let told = text(&whole.stdout);
+    for line in [
+        "ok     endpoint:",
+        "ok     scope github: jobs: 0 of queued",
+        "ok     scope github: webhook of organization acme",
+    ] {
+        assert!(told.contains(line), "{line}: {told}");
+    }
+    assert!(whole.status.success(), "{told}");
     check(&["remove"], 0, "removed");
     check(&["remove"], 0, "there is none");
     let output = webhook(&site, &["install", "--json"]);

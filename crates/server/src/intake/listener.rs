@@ -216,7 +216,7 @@ impl Connection {
                 .max_buf_size(HEAD_BYTES_MAX)
                 .serve_connection(TokioIo::new(stream), service)
         );
-        // Dropping the future of a connection between two polls loses nothing of it: it is polled again below.
+        // The connection itself is not dropped here: it goes on below.
         let ended = tokio::select! {
             ended = served.as_mut() => Some(ended),
             () = self.ending.cancelled() => None,
