@@ -9,5 +9,6 @@ mod refusals;
 mod remote;
 mod secrecy;
 mod server;
+mod silent;
 mod two;
 mod vm;
