@@ -38,4 +38,12 @@ fn faults_strike_where_a_script_shows_them() {
         None,
         "/sessions -> 409",
     );
+    check(
+        "webhook-deliveries-are-lost.txt",
+        Some("github-delivery-unsent"),
+        None,
+        "5 failed deliveries are asked for again",
+    );
+    // The daemon died before it could answer.
+    check("webhook-through-crashes.txt", Some("crash"), None, "Completed: None");
 }

@@ -61,8 +61,8 @@ async fn every_job_runs_whatever_becomes_of_deliveries_and_daemon() {
 
 #[tokio::test]
 async fn jobs_of_which_nothing_was_told_are_found() {
-    let mut site = Site::new(setup(2)).await;
-    // No webhook was ever made: what is queued is read.
+    let mut site = Site::new(Setup { app: true, ..setup(2) }).await;
+    // No webhook was ever made: what is queued is read, here with an App's hour.
     let jobs = json!({ "scope": "acme/site", "labels": ["e2e"], "count": 3 });
     site.github.post("jobs", &jobs).await;
     site.start();
@@ -72,7 +72,7 @@ async fn jobs_of_which_nothing_was_told_are_found() {
 
 #[tokio::test]
 async fn a_webhook_is_made_checked_and_removed() {
-    let site = Site::new(setup(1)).await;
+    let site = Site::new(Setup { app: true, ..setup(1) }).await;
     let check = |words: &[&str], code: i32, says: &str| {
         let output = webhook(&site, words);
         let said = text(&output.stdout) + &text(&output.stderr);

@@ -175,6 +175,13 @@ async fn bodies_are_bounded() {
     (0..27).for_each(|_| endless.extend_from_slice(&chunk));
     let (status, words) = face.raw(&endless).await;
     assert_eq!(status, 413, "{words}");
+    // What can be no signature is refused before anything is read.
+    for odd in ["sha1=00", "sha256=00", "nonsense"] {
+        let head = format!(
+            "POST /webhook HTTP/1.1\r\nhost: x\r\nx-hub-signature-256: {odd}\r\ncontent-length: 100\r\n\r\n"
+        );
+        assert_eq!(face.raw(head.as_bytes()).await.0, 401, "{odd}");
+    }
     // A sender that stops in the middle is told so, and is gone.
     let mut slow = head("content-length: 100").into_bytes();
     slow.extend_from_slice(b"a part");
