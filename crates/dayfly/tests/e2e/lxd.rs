@@ -47,12 +47,26 @@ profiles:
       eth0: { type: nic, name: eth0, network: dayfly1 }
 "#;
 
-/// Of [`PRESEED`]: what a server that did not end by itself leaves.
-struct Bridge;
+/// What a server that was killed leaves of its network: the bridge of [`PRESEED`], and the interfaces of instances that
+/// ended while it was away.
+#[derive(Default)]
+struct Network(Vec<String>);
 
-impl Drop for Bridge {
+impl Network {
+    /// Notes the interfaces that instances have now.
+    fn note(&mut self, server: &Server) {
+        let instances = server.ask(&["query", "/1.0/instances?recursion=1"]);
+        let instances: Vec<Value> = serde_json::from_str(&instances).unwrap();
+        let names = instances.iter().map(|known| &known["config"]["volatile.eth0.host_name"]);
+        self.0.extend(names.filter_map(Value::as_str).map(str::to_owned));
+    }
+}
+
+impl Drop for Network {
     fn drop(&mut self) {
-        let _ = Command::new("ip").args(["link", "del", "dayfly1"]).output();
+        for name in self.0.iter().map(String::as_str).chain(["dayfly1"]) {
+            let _ = Command::new("ip").args(["link", "del", name]).output();
+        }
     }
 }
 
@@ -234,11 +248,11 @@ async fn jobs_run_in_instances_of_their_own_and_survive_the_daemon() {
 #[tokio::test]
 #[ignore = "needs lxd"]
 async fn the_server_dies_and_the_daemon_twice_and_no_job_is_lost() {
-    let (jobs, _bridge) = (jobs(), Bridge);
+    let (jobs, mut network) = (jobs(), Network::default());
     let mut private = Private::start(&[], PRESEED);
     let server = Server { directory: Some(private.directory()) };
     let image = Image::pack(&server);
-    let making = Making::Lxd { image: image.alias.clone(), server };
+    let making = Making::Lxd { image: image.alias.clone(), server: server.clone() };
     let mut site = Site::new(Setup { making, max: 4, ..Setup::default() }).await;
     site.start_and_wait();
     site.github.queue("acme/site", Some("sleep 1"), jobs).await;
@@ -246,10 +260,12 @@ async fn the_server_dies_and_the_daemon_twice_and_no_job_is_lost() {
     site.crash();
     site.start();
     until_done(&site, jobs * 2 / 5).await;
+    network.note(&server);
     private.crash();
     // Jobs end meanwhile, and creates fail.
     std::thread::sleep(Duration::from_secs(3));
     private.start_again();
+    network.note(&server);
     until_done(&site, jobs * 3 / 5).await;
     site.crash();
     site.start();
