@@ -13,6 +13,7 @@ mod github;
 mod hooks;
 mod jobs;
 mod machine;
+mod requests;
 mod transport;
 mod users;
 
