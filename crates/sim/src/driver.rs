@@ -456,7 +456,12 @@ impl Driver {
                 return;
             };
             rested.extend(resting);
-            let (all, over) = (rested.len() >= self.scenario.pools.len(), self.now() >= until);
+            let rests = |index: &usize| {
+                pool_name(*index).is_ok_and(|name| rested.contains(&name))
+                    || self.scenario.is_restless(*index)
+            };
+            let all = (0..self.scenario.pools.len()).all(|index| rests(&index));
+            let over = self.now() >= until;
             {
                 let mut state = self.outside.lock();
                 state.look(Check::Quiet, planned.is_empty(), || format!("it plans {planned:?}"));
