@@ -448,13 +448,6 @@ impl Driver {
     /// Where nothing happens, nothing is planned: each pool is looked at when it is at rest.
     async fn check_quiet(&mut self) {
         let until = self.now() + SETTLE_BOUND;
-        // Where GitHub goes on to remove idle runners, a pool that keeps some may always be about to replace one.
-        let removes = self.scenario.github.idle_removal.is_some();
-        let rests = |index: &usize| !removes || self.scenario.pools[*index].min_idle == 0;
-        let must: BTreeSet<_> = (0..self.scenario.pools.len())
-            .filter(rests)
-            .filter_map(|index| pool_name(index).ok())
-            .collect();
         let mut rested = BTreeSet::new();
         loop {
             let Some(daemon) = &self.daemon else { return };
@@ -465,12 +458,17 @@ impl Driver {
                 return;
             };
             rested.extend(resting);
-            let (all, over) = (must.is_subset(&rested), self.now() >= until);
+            let rests = |index: &usize| {
+                pool_name(*index).is_ok_and(|name| rested.contains(&name))
+                    || self.scenario.is_restless(*index)
+            };
+            let all = (0..self.scenario.pools.len()).all(|index| rests(&index));
+            let over = self.now() >= until;
             {
                 let mut state = self.outside.lock();
                 state.look(Check::Quiet, planned.is_empty(), || format!("it plans {planned:?}"));
                 state.look(Check::Quiet, all || !over, || {
-                    format!("of {must:?} only {rested:?} come to rest")
+                    format!("of all pools only {rested:?} come to rest")
                 });
             }
             if all || over {

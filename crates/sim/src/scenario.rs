@@ -26,6 +26,20 @@ pub struct Scenario {
     pub items: Vec<Item>,
 }
 
+/// How long an idle runner's replacement takes beside the boot of the instance that takes its place in the stock.
+const REPLACED_WITHIN: Duration = Duration::from_secs(30);
+
+impl Scenario {
+    /// Whether GitHub removes the pool's idle runners, one after the other, faster than its stock is refilled: it never comes to
+    /// rest.
+    pub(crate) fn is_restless(&self, pool: usize) -> bool {
+        let Some(plan) = self.pools.get(pool) else { return false };
+        let boot = self.engines.get(plan.engine).map_or(Duration::ZERO, |engine| engine.boot);
+        let between = self.github.idle_removal.map(|after| after / plan.min_idle.max(1));
+        plan.min_idle > 0 && between.is_some_and(|between| boot + REPLACED_WITHIN > between)
+    }
+}
+
 /// A pool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PoolPlan {

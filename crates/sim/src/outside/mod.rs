@@ -10,6 +10,7 @@ mod ending;
 mod engine;
 mod foreign;
 mod github;
+mod github_faults;
 mod hooks;
 mod jobs;
 mod machine;
