@@ -45,9 +45,13 @@ mod tests {
     /// Every shell that an image is likely to have; each must be on the machine that runs the tests.
     const SHELLS: [&[&str]; 3] = [&["dash"], &["bash", "--posix"], &["busybox", "sh"]];
 
+    /// Tests that run in a script's background have SIGINT and SIGQUIT ignored, which a shell can't take back.
+    const AS_USUAL: [&str; 2] = ["env", "--default-signal=INT,QUIT"];
+
     fn run(shell: &[&str], command: &[&str], input: &[u8]) -> Output {
-        let mut child = Command::new(shell[0])
-            .args(&shell[1..])
+        let mut child = Command::new(AS_USUAL[0])
+            .args(&AS_USUAL[1..])
+            .args(shell)
             .args(["-c", SCRIPT, "waiter"])
             .args(command)
             .stdin(Stdio::piped())
@@ -117,7 +121,9 @@ mod tests {
         use std::{io::Read, thread};
         for shell in SHELLS {
             for (signal, code) in [("TERM", 143), ("INT", 130)] {
-                let mut child = Command::new("setsid")
+                let mut child = Command::new(AS_USUAL[0])
+                    .args(&AS_USUAL[1..])
+                    .arg("setsid")
                     .args(shell)
                     .args(["-c", &format!("echo up\n{SCRIPT}"), "waiter", "true"])
                     .stdin(Stdio::piped())
