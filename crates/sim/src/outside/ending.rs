@@ -52,7 +52,9 @@ impl State {
         let mut found = None;
         for index in 0..self.scenario.pools.len() {
             match self.unsettled_pool(index) {
-                Some(_) if self.scenario.github.idle_removal.is_some() && seen.contains(&index) => {
+                Some(_)
+                    if self.scenario.is_restless(index)
+                        || self.scenario.github.idle_removal.is_some() && seen.contains(&index) => {
                 }
                 Some(what) => found = found.or(Some(what)),
                 None => {
@@ -102,8 +104,8 @@ impl State {
             .collect();
         let idle = registrations.iter().filter(|runner| runner.online).count();
         // After three failures in a row one instance is made at a time, until a job proves that they work. Where none may
-        // come for hours, a runner that waits for one proves it.
-        let few = plan.source != Source::Fixed
+        // come for hours, a runner that waits for one proves it: only where all of those are there, the stock waits.
+        let few = (plan.source != Source::Fixed || idle == plan.min_idle.min(plan.max) as usize)
             && self.disk.is_proving(&format!("p{index}"))
             && (1..=wanted).contains(&living)
             && idle == registrations.len();
