@@ -18,6 +18,7 @@ use crate::{
     lxd_private::Private,
     processes::DAYFLY,
     site::{Making, Setup, Site},
+    webhooks,
 };
 
 /// What the image has beside busybox itself.
@@ -245,15 +246,17 @@ async fn jobs_run_in_instances_of_their_own_and_survive_the_daemon() {
     site.end_clean().await;
 }
 
-#[tokio::test]
-#[ignore = "needs lxd"]
-async fn the_server_dies_and_the_daemon_twice_and_no_job_is_lost() {
+/// Runs jobs on a server of its own while that dies once and the daemon twice.
+async fn survive(demand: &'static str) {
     let (jobs, mut network) = (jobs(), Network::default());
     let mut private = Private::start(&[], PRESEED);
     let server = Server { directory: Some(private.directory()) };
     let image = Image::pack(&server);
     let making = Making::Lxd { image: image.alias.clone(), server: server.clone() };
-    let mut site = Site::new(Setup { making, max: 4, ..Setup::default() }).await;
+    let mut site = Site::new(Setup { making, demand, max: 4, ..Setup::default() }).await;
+    if demand == "webhook" {
+        webhooks::install_on_a_bad_way(&site).await;
+    }
     site.start_and_wait();
     site.github.queue("acme/site", Some("sleep 1"), jobs).await;
     until_done(&site, jobs / 5).await;
@@ -271,7 +274,22 @@ async fn the_server_dies_and_the_daemon_twice_and_no_job_is_lost() {
     site.start();
     until_done(&site, jobs).await;
     each_its_own(&site).await;
+    if demand == "webhook" {
+        webhooks::deliveries_got_lost(&site.github.get("state").await, jobs);
+    }
     site.end_clean().await;
+}
+
+#[tokio::test]
+#[ignore = "needs lxd"]
+async fn the_server_dies_and_the_daemon_twice_and_no_job_is_lost() {
+    survive("scale-set").await;
+}
+
+#[tokio::test]
+#[ignore = "needs lxd"]
+async fn the_same_where_deliveries_are_lost_doubled_and_shuffled() {
+    survive("webhook").await;
 }
 
 /// Of the shared server: what `dayfly backend trust` had it trust.

@@ -268,9 +268,13 @@ impl Site {
         self.until_session();
     }
 
-    /// Waits until the daemon has its session.
+    /// Waits until the daemon has its session, where its pool has a scale set, or else is there.
     pub fn until_session(&self) {
-        self.until(&["status"], |status| status["pools"][0]["session"] == true);
+        let hears = self.setup.demand == "scale-set";
+        self.until(&["status"], |status| {
+            let pool = &status["pools"][0];
+            if hears { pool["session"] == true } else { pool["demand"] == self.setup.demand }
+        });
     }
 
     /// `kill -9` of the daemon.
