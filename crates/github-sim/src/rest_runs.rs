@@ -17,7 +17,7 @@ use crate::workflow_job::{WorkflowJob, WorkflowStep};
 pub(crate) const SHA: &str = "5cc4f7a2d1e0b39886aa01bb7d4ef2c93f0d6e1b";
 
 /// When every simulated repository was made.
-const CREATED_AT: &str = "2024-01-01T00:00:00Z";
+pub(crate) const CREATED_AT: &str = "2024-01-01T00:00:00Z";
 
 /// A filtered list of runs ends here, as GitHub's search does.
 const FILTERED_MAX: usize = 1000;
@@ -312,12 +312,15 @@ impl Sim {
 }
 
 impl Sim {
-    /// A repository in the form that webhooks have.
-    pub(crate) fn whole_repository_json(&self, origin: &Origin, id: ScopeId) -> Value {
-        let scope = self.scopes.get(id);
-        let path = scope.map_or("", |scope| scope.path.as_str());
-        let newest = scope.and_then(|scope| self.runs.get(scope.runs.last()?));
-        let pushed = newest.map(|run| moment::seconds(run.created_at));
+    /// When a repository was pushed to last, as far as its runs tell.
+    pub(crate) fn pushed_at(&self, id: ScopeId) -> Option<String> {
+        let newest = self.runs.get(self.scopes.get(id)?.runs.last()?)?;
+        Some(moment::seconds(newest.created_at))
+    }
+
+    /// What never changes of a repository in the form that webhooks have: all but `updated_at` and `pushed_at`.
+    pub(crate) fn lasting_repository_json(&self, origin: &Origin, id: ScopeId) -> Value {
+        let path = self.scopes.get(id).map_or("", |scope| scope.path.as_str());
         let mut value = self.repository_json(origin, id);
         let Value::Object(members) = &mut value else { return value };
         for flag in ["has_downloads", "has_issues", "has_projects", "has_wiki"] {
@@ -350,12 +353,10 @@ impl Sim {
             ("ssh_url", format!("git@{host}:{path}.git")),
             ("svn_url", format!("{}/{path}", origin.base)),
             ("created_at", CREATED_AT.to_owned()),
-            ("updated_at", pushed.clone().unwrap_or_else(|| CREATED_AT.to_owned())),
         ];
         for (name, text) in texts {
             members.insert(name.to_owned(), text.into());
         }
-        members.insert("pushed_at".to_owned(), pushed.into());
         value
     }
 }
