@@ -111,18 +111,20 @@ pub(crate) struct Checks {
 }
 
 impl Checks {
-    /// Looks at one promise; `what` is asked for only where it is broken.
+    /// Looks at one promise; when and what is asked for only where it is broken. The violation, if it is one that is told.
     pub(crate) fn look(
         &mut self,
         check: Check,
-        at: Duration,
         kept: bool,
-        what: impl FnOnce() -> String,
-    ) {
+        broken: impl FnOnce() -> (Duration, String),
+    ) -> Option<&Violation> {
         self.looked[check as usize] += 1;
-        if !kept && self.violations.len() < TOLD_MAX {
-            self.violations.push(Violation { check, at, what: what() });
+        if kept || self.violations.len() >= TOLD_MAX {
+            return None;
         }
+        let (at, what) = broken();
+        self.violations.push(Violation { check, at, what });
+        self.violations.last()
     }
 
     /// Counts an exception that the promise itself makes.

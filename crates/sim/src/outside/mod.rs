@@ -276,12 +276,10 @@ impl State {
     }
 
     pub(crate) fn look(&mut self, check: Check, kept: bool, what: impl FnOnce() -> String) {
-        let now = self.now();
-        let before = self.checks.violations.len();
-        self.checks.look(check, now, kept, what);
-        if let Some(violation) = self.checks.violations.get(before) {
-            let line = violation.to_string();
-            self.log.note(now, format_args!("VIOLATION {line}"));
+        // Most looks find nothing: only a violation asks for the time.
+        let found = self.checks.look(check, kept, || (self.started.elapsed(), what()));
+        if let Some(violation) = found {
+            self.log.note(violation.at, format_args!("VIOLATION {violation}"));
         }
     }
 
@@ -346,7 +344,10 @@ pub(crate) struct Events {
 impl EventSink for Events {
     fn emit(&self, event: &Event) {
         if let Some(mut state) = self.outside.alive(self.life) {
-            state.note(format_args!("  daemon: {:?}", event.kind));
+            match serde_json::to_string(&event.kind) {
+                Ok(told) => state.note(format_args!("  daemon: {told}")),
+                Err(error) => state.look(Check::Lives, false, || error.to_string()),
+            }
         }
     }
 }
