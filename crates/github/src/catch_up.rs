@@ -20,6 +20,7 @@ use crate::{
     limits::Bucket,
     operation::Operation,
     refusal::{Surface, error, unreadable},
+    runners::Told,
     workflow_job::{JobWire, by_word},
 };
 
@@ -43,6 +44,7 @@ pub(crate) struct Memory {
     jobs: Remembered<WorkflowJob>,
     pub hooks: Remembered<HookWire>,
     pub deliveries: Remembered<DeliveryWire>,
+    pub runners: Remembered<Told>,
 }
 
 #[derive(Deserialize)]

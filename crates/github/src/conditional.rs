@@ -6,8 +6,9 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use bytes::Bytes;
 use dayfly_core::ports::ForgeError;
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{HeaderValue, Method, Response, StatusCode, header};
 use url::Url;
 
 use crate::{
@@ -29,7 +30,7 @@ const PAGES_MAX: usize = 100;
 #[derive(Debug)]
 pub(crate) struct Page<T> {
     pub items: Vec<T>,
-    pub next: Option<Url>,
+    pub links: Links,
 }
 
 struct Kept<T> {
@@ -79,7 +80,7 @@ impl<T> Remembered<T> {
 impl Shared {
     /// One page, which GitHub need not send again where it has not changed. `read` takes what is wanted out of a body.
     pub async fn page_of<T>(
-        self: &std::sync::Arc<Self>,
+        self: &Arc<Self>,
         operation: &Operation<'_>,
         remembered: &Remembered<T>,
         url: &Url,
@@ -87,7 +88,7 @@ impl Shared {
     ) -> Result<Arc<Page<T>>, ForgeError> {
         let known = remembered.get(url);
         let tag = known.as_ref().map(|(tag, _)| tag);
-        let asked = self.rest_ask(operation, Method::GET, url, bytes::Bytes::new(), tag).await?;
+        let asked = self.rest_ask(operation, Method::GET, url, Bytes::new(), tag).await?;
         let (authorization, response) = asked;
         if let (StatusCode::NOT_MODIFIED, Some((_, page))) = (response.status(), known) {
             return Ok(page);
@@ -96,20 +97,31 @@ impl Shared {
             let (surface, bucket) = (Surface::Rest, Bucket::Core);
             return Err(self.rest_refusal(operation, surface, bucket, &authorization, &response));
         }
-        let odd = |what| unreadable(operation, Surface::Rest, what);
-        let items = read(response.body()).ok_or_else(|| odd("it holds no such list"))?;
-        let links =
-            Links::of(url, &response).ok_or_else(|| odd("its next page is on another host"))?;
-        let page = Arc::new(Page { items, next: links.next });
+        let page = Arc::new(self.page_in(operation, url, &response, read)?);
         if let Some(tag) = response.headers().get(header::ETAG) {
             remembered.keep(url, tag.clone(), &page);
         }
         Ok(page)
     }
 
+    /// The page that an answer holds.
+    pub fn page_in<T>(
+        &self,
+        operation: &Operation<'_>,
+        url: &Url,
+        response: &Response<Bytes>,
+        read: impl Fn(&[u8]) -> Option<Vec<T>>,
+    ) -> Result<Page<T>, ForgeError> {
+        let odd = |what| unreadable(operation, Surface::Rest, what);
+        let items = read(response.body()).ok_or_else(|| odd("it holds no such list"))?;
+        let links =
+            Links::of(url, response).ok_or_else(|| odd("its next page is on another host"))?;
+        Ok(Page { items, links })
+    }
+
     /// All pages of a list, up to the first of which `enough` holds.
     pub async fn pages_of<T>(
-        self: &std::sync::Arc<Self>,
+        self: &Arc<Self>,
         operation: &Operation<'_>,
         remembered: &Remembered<T>,
         first: Url,
@@ -123,7 +135,7 @@ impl Shared {
                 return Err(unreadable(operation, Surface::Rest, "its pages have no end"));
             }
             let page = self.page_of(operation, remembered, &url, &read).await?;
-            next = page.next.clone().filter(|_| !enough(&page.items));
+            next = page.links.next.clone().filter(|_| !enough(&page.items));
             pages.push(page);
         }
         Ok(pages)
@@ -138,7 +150,7 @@ mod tests {
     fn what_was_not_asked_for_longest_goes_first() {
         let remembered = Remembered::default();
         let url = |number: usize| Url::parse(&format!("https://a/{number}")).unwrap();
-        let page = Arc::new(Page { items: vec![7], next: None });
+        let page = Arc::new(Page { items: vec![7], links: Links::default() });
         for number in 0..PAGES_KEPT {
             remembered.keep(&url(number), HeaderValue::from_static("x"), &page);
         }

@@ -95,7 +95,7 @@ impl Shared {
             let page = self.page_of(&operation, &self.memory.deliveries, &url, read).await?;
             new.extend(page.items.iter().filter(|one| !is_past(one)).cloned());
             if new.len() < LOOKED_AT_MAX && !page.items.iter().any(is_past) {
-                next.clone_from(&page.next);
+                next.clone_from(&page.links.next);
             }
         }
         let wanted = failed(&new);

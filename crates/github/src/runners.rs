@@ -15,6 +15,7 @@ use url::Url;
 
 use crate::{
     client::Shared,
+    conditional::{Page, Remembered},
     limits::header,
     operation::Operation,
     refusal::{Surface, error, unreadable},
@@ -37,9 +38,24 @@ const ATTEMPTS: usize = 3;
 const NAME_MAX: usize = 256;
 
 #[derive(Deserialize)]
-struct Page {
+struct PageWire {
     total_count: usize,
     runners: Vec<RunnerWire>,
+}
+
+/// What a page of the list told.
+#[derive(Debug)]
+pub(crate) struct Told {
+    total: usize,
+    runners: Vec<RunnerRecord>,
+}
+
+impl Told {
+    fn read(body: &[u8]) -> Option<Self> {
+        let page: PageWire = serde_json::from_slice(body).ok()?;
+        let runners = page.runners.into_iter().map(RunnerRecord::from).collect();
+        Some(Self { total: page.total_count, runners })
+    }
 }
 
 #[derive(Deserialize)]
@@ -79,7 +95,7 @@ impl Shared {
         let mut url = self.runners_url();
         url.query_pairs_mut().append_pair("name", runner.as_str());
         // A server that does not know the filter gives all runners: the name is compared here too.
-        let gathered = self.gather(&operation, url).await?;
+        let gathered = self.gather(&operation, url, None).await?;
         Ok(gathered.runners.into_values().find(|record| record.name == runner.as_str()))
     }
 
@@ -87,7 +103,9 @@ impl Shared {
         let operation = Operation::ListRunners { scope: &self.scope };
         let mut counts = (0, 0);
         for _ in 0..ATTEMPTS {
-            let gathered = self.gather(&operation, self.runners_url()).await?;
+            // Where nothing happened, GitHub says so, and that costs nothing.
+            let remembered = Some(&self.memory.runners);
+            let gathered = self.gather(&operation, self.runners_url(), remembered).await?;
             counts = (gathered.runners.len(), gathered.total);
             if counts.0 >= counts.1 {
                 return Ok(gathered.runners.into_values().collect());
@@ -111,23 +129,29 @@ impl Shared {
         self: &Arc<Self>,
         operation: &Operation<'_>,
         first: Url,
+        remembered: Option<&Remembered<Told>>,
     ) -> Result<Gathered, ForgeError> {
         let mut gathered = Gathered { runners: BTreeMap::new(), total: 0 };
-        let Links { mut next, last } = gathered.take(self.page(operation, first).await?);
+        let first = self.page(operation, first, remembered).await?;
+        gathered.take(&first);
         // Where the last page is told, the others are read at once: the sooner the whole is read, the less it changes.
-        if let Some(pages) = last.and_then(|last| following_pages(&last)) {
-            let mut pages =
-                stream::iter(pages).map(|url| self.page(operation, url)).buffered(PAGES_AT_ONCE);
+        if let Some(pages) = first.links.last.as_ref().and_then(following_pages) {
+            let mut pages = stream::iter(pages)
+                .map(|url| self.page(operation, url, remembered))
+                .buffered(PAGES_AT_ONCE);
             while let Some(page) = pages.next().await {
-                gathered.take(page?);
+                gathered.take(&*page?);
             }
             return Ok(gathered);
         }
+        let mut next = first.links.next.clone();
         for _ in 0..PAGES_MAX {
             let Some(url) = next else {
                 return Ok(gathered);
             };
-            next = gathered.take(self.page(operation, url).await?).next;
+            let page = self.page(operation, url, remembered).await?;
+            gathered.take(&page);
+            next = page.links.next.clone();
         }
         Err(unreadable(operation, Surface::Rest, "its pages have no end"))
     }
@@ -136,32 +160,33 @@ impl Shared {
         self: &Arc<Self>,
         operation: &Operation<'_>,
         url: Url,
-    ) -> Result<(Page, Links), ForgeError> {
-        let odd = |what| unreadable(operation, Surface::Rest, what);
-        let response = self.rest(operation, Method::GET, &url).await?;
-        let page = serde_json::from_slice(response.body())
-            .map_err(|_| odd("it holds no list of runners"))?;
-        let links =
-            Links::of(&url, &response).ok_or_else(|| odd("its next page is on another host"))?;
-        Ok((page, links))
+        remembered: Option<&Remembered<Told>>,
+    ) -> Result<Arc<Page<Told>>, ForgeError> {
+        let read = |body: &[u8]| Told::read(body).map(|told| vec![told]);
+        match remembered {
+            Some(remembered) => self.page_of(operation, remembered, &url, read).await,
+            None => {
+                let response = self.rest(operation, Method::GET, &url).await?;
+                self.page_in(operation, &url, &response, read).map(Arc::new)
+            }
+        }
     }
 }
 
 impl Gathered {
-    fn take(&mut self, (page, links): (Page, Links)) -> Links {
-        self.total = self.total.max(page.total_count);
-        self.runners.extend(
-            page.runners.into_iter().map(RunnerRecord::from).map(|record| (record.id, record)),
-        );
-        links
+    fn take(&mut self, page: &Page<Told>) {
+        for told in &page.items {
+            self.total = self.total.max(told.total);
+            self.runners.extend(told.runners.iter().map(|record| (record.id, record.clone())));
+        }
     }
 }
 
 /// Where the `Link` header leads.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Links {
     pub next: Option<Url>,
-    last: Option<Url>,
+    pub last: Option<Url>,
 }
 
 impl Links {

@@ -154,6 +154,7 @@ fn github(rng: &mut Rng) -> GithubPlan {
         // Signing is slow, and a few lives as an App show as much as many.
         app_life: (rng.u8(..8) == 0)
             .then(|| Duration::from_secs(pick(rng, &[420, 1_020, 3_600, 3_600]))),
+        others: 0,
     }
 }
 

@@ -96,6 +96,8 @@ pub struct GithubPlan {
     pub queue_life: Duration,
     /// The daemon signs in as an App, whose installation's tokens live so long; else it has a token that never ends.
     pub app_life: Option<Duration>,
+    /// Repositories beside the one whose jobs are for us: a job of each, for somebody else, ended just before the start.
+    pub others: u32,
 }
 
 /// Something that happens.

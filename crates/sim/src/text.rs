@@ -54,6 +54,9 @@ impl Display for Scenario {
         if let Some(life) = github.app_life {
             write!(f, " app {}", Seconds(life))?;
         }
+        if github.others > 0 {
+            write!(f, " others {}", github.others)?;
+        }
         writeln!(
             f,
             " jit {} admin {} queue {}",
@@ -227,6 +230,7 @@ impl Scenario {
                 admin_life: Duration::from_secs(3_600),
                 queue_life: Duration::from_secs(3_000),
                 app_life: None,
+                others: 0,
             },
             tick: Duration::from_millis(50),
             latency: Duration::from_millis(200),
@@ -261,6 +265,7 @@ impl Scenario {
                     match pair {
                         ["idle-removal", after] => self.github.idle_removal = Some(seconds(after)?),
                         ["app", life] => self.github.app_life = Some(seconds(life)?),
+                        ["others", count] => self.github.others = count.parse().ok()?,
                         ["jit", life] => self.github.jit_life = seconds(life)?,
                         ["admin", life] => self.github.admin_life = seconds(life)?,
                         ["queue", life] => self.github.queue_life = seconds(life)?,

@@ -55,6 +55,11 @@ impl Figure {
         Ok(Self { name, value, unit, n: runs.len(), min, max, disk_sync_ms_p99: None })
     }
 
+    /// A count that is the same in every run: one is enough.
+    pub fn counted(name: &'static str, unit: Unit, value: f64) -> Self {
+        Self { name, value, unit, n: 1, min: value, max: value, disk_sync_ms_p99: None }
+    }
+
     /// The ratio of two medians; its least and most are those of the single runs, which were interleaved.
     pub fn ratio(name: &'static str, ours: &[f64], baseline: &[f64]) -> Result<Self> {
         let pairs: Vec<f64> =

@@ -6,6 +6,7 @@ mod clock;
 mod disk;
 mod docker;
 mod figure;
+mod idle;
 mod load;
 mod memory;
 mod recover;
@@ -70,6 +71,8 @@ pub enum Name {
     WebhookBurst,
     /// Requests to GitHub for each job that a webhook told of
     CallsPerJobWebhook,
+    /// Requests an hour of idle pools that hear webhooks
+    IdleCalls,
     /// `webhook-to-create` beside a backend that hangs on every call, over without it
     SickBackendRatio,
     /// All of them
@@ -97,14 +100,13 @@ pub fn run(options: &Options) -> Result<bool> {
     let bench = Bench::prepare()?;
     for name in options.names.iter().flat_map(|name| name.each()) {
         let disk_sync_ms_p99 = disk::sync_ms_p99(&bench.disk)?;
-        let figures =
-            runtime.block_on(measure(name, &bench, options.runs)).with_context(|| {
-                format!(
-                    "benchmark {}",
-                    name.to_possible_value()
-                        .map_or_else(String::new, |value| value.get_name().to_owned())
-                )
-            })?;
+        let figures = runtime.block_on(measure(name, &bench, options.runs)).with_context(|| {
+            format!(
+                "benchmark {}",
+                name.to_possible_value()
+                    .map_or_else(String::new, |value| value.get_name().to_owned())
+            )
+        })?;
         for figure in figures {
             let figure = Figure { disk_sync_ms_p99: Some(disk_sync_ms_p99), ..figure };
             if options.json {
@@ -139,6 +141,7 @@ async fn measure(name: Name, bench: &Bench, runs: usize) -> Result<Vec<Figure>> 
         Name::WebhookIntake => webhook::intake(bench, runs).await?,
         Name::WebhookBurst => webhook::burst(bench, runs).await?,
         Name::CallsPerJobWebhook => calls::per_job_by_webhook(bench, runs).await?,
+        Name::IdleCalls => idle::calls()?,
         Name::SickBackendRatio => webhook::sick_backend(bench, runs).await?,
         // `run` has put the others in its place.
         Name::All => Vec::new(),

@@ -3,7 +3,7 @@
 use dayfly_core::ports::{Clock, Forge, ForgeErrorKind};
 use serde_json::json;
 
-use crate::fixture::{DEFAULT, Fixture};
+use crate::fixture::{DEFAULT, Fixture, runner};
 
 #[tokio::test]
 async fn the_newest_numbers_are_told() {
@@ -11,7 +11,10 @@ async fn the_newest_numbers_are_told() {
     assert_eq!(github.rate_limit(), None);
     github.list_runners().await.unwrap();
     let first = github.rate_limit().unwrap();
-    github.list_runners().await.unwrap();
+    // What did not change since costs nothing, and is known all the same.
+    assert_eq!(github.list_runners().await.unwrap(), []);
+    assert_eq!(github.rate_limit().unwrap().remaining, first.remaining);
+    github.find_runner(&runner(1)).await.unwrap();
     let second = github.rate_limit().unwrap();
     assert_eq!((first.limit, first.remaining - 1), (5_000, second.remaining));
 }

@@ -24,6 +24,26 @@ async fn a_list_of_several_pages_is_whole() {
 }
 
 #[tokio::test]
+async fn a_list_that_changed_is_read_anew() {
+    let (_fixture, github) = Fixture::with_token("acme").await;
+    let (set, _) = opened(&github).await;
+    let check = async |expected: Vec<String>| {
+        let listed = github.list_runners().await.unwrap();
+        let names: Vec<String> = listed.into_iter().map(|record| record.name).collect();
+        assert_eq!(names, expected);
+    };
+    let name = |number| runner(number).as_str().to_owned();
+    check(vec![]).await;
+    let first = github.mint(set, &runner(5)).await.unwrap();
+    check(vec![name(5)]).await;
+    check(vec![name(5)]).await;
+    github.mint(set, &runner(6)).await.unwrap();
+    check(vec![name(5), name(6)]).await;
+    github.remove_runner(first.id).await.unwrap();
+    check(vec![name(6)]).await;
+}
+
+#[tokio::test]
 async fn a_name_is_looked_up_exactly() {
     let (_fixture, github) = Fixture::with_token("acme").await;
     let (set, _) = opened(&github).await;

@@ -7,8 +7,8 @@ use std::{
 
 use dayfly_github::Credential;
 use dayfly_github_sim::{
-    Answer, Assignment, CredentialSpec, Heard, Options, RunnerId, ScopeId, ScopeSpec, SetId, Sim,
-    SimConfig,
+    Answer, Assignment, CredentialSpec, Heard, Options, QueueSpec, RunnerId, ScopeId, ScopeSpec,
+    SetId, Sim, SimConfig,
 };
 
 use super::{Happening, Holder, Life, State};
@@ -98,6 +98,22 @@ pub(super) fn prepare(scenario: &Scenario) -> Result<(Sim, ScopeId, Credential),
     for name in super::foreign::RUNNERS {
         sim.add_runner(super::timestamp(Duration::ZERO), id, name)
             .ok_or_else(|| format!("the name {name} is taken"))?;
+    }
+    for number in 1..=plan.others {
+        let spec = QueueSpec {
+            scope: format!("acme/other-{number}"),
+            repo: None,
+            labels: vec!["elsewhere".to_owned()],
+            steps: Vec::new(),
+            count: 1,
+            display_name: None,
+            event: None,
+            run_each: false,
+        };
+        let start = super::timestamp(Duration::ZERO);
+        for job in sim.enqueue(start, &spec)?.job_ids {
+            sim.cancel(start, job, true);
+        }
     }
     let credential = credential(&mut sim, plan.app_life.is_some())?;
     if scenario.pools.iter().any(|pool| pool.source == Source::Webhook) {
