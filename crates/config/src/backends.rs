@@ -5,13 +5,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use dayfly_core::model::BackendName;
+use dayfly_core::model::{BackendName, Budget, Detected};
 
 use crate::{
     config::{BackendConfig, DockerConfig, TlsFiles},
     keys, lxd,
     mask::visible,
     problem::Problems,
+    quantity,
     table::{Table, Text},
     yaml::{Node, Value},
 };
@@ -19,8 +20,14 @@ use crate::{
 /// The backends of a file. One with a mistake in it is `None`, so that pools may still name it.
 pub(crate) type Backends = BTreeMap<BackendName, Option<BackendConfig>>;
 
-pub(crate) fn read(file: &Table<'_>, base: &Path, problems: &mut Problems) -> Backends {
-    let mut backends = Backends::new();
+/// How much of each backend may be used; without limits where none is here.
+pub(crate) type Budgets = BTreeMap<BackendName, (Budget, Detected)>;
+
+/// In place of a number: what the backend says that it has.
+const DETECT: &str = "detect";
+
+pub(crate) fn read(file: &Table<'_>, base: &Path, problems: &mut Problems) -> (Backends, Budgets) {
+    let (mut backends, mut budgets) = (Backends::new(), Budgets::new());
     let remedy = "say what makes the instances: `backends: { here: { docker: {} } }`";
     if let Some(Node { value: Value::Map(entries), span }) =
         file.required("backends", remedy, problems)
@@ -31,7 +38,9 @@ pub(crate) fn read(file: &Table<'_>, base: &Path, problems: &mut Problems) -> Ba
     for (name, node) in file.map("backends", problems) {
         match BackendName::new(name.text) {
             Ok(known) => {
-                backends.insert(known, backend(node, base, problems));
+                let (backend, budget) = backend(node, base, problems);
+                budgets.extend(budget.map(|budget| (known.clone(), budget)));
+                backends.insert(known, backend);
             }
             Err(error) => {
                 problems.error(
@@ -43,16 +52,50 @@ pub(crate) fn read(file: &Table<'_>, base: &Path, problems: &mut Problems) -> Ba
             }
         }
     }
-    backends
+    (backends, budgets)
 }
 
-fn backend(node: &Node, base: &Path, problems: &mut Problems) -> Option<BackendConfig> {
-    let table = Table::of(node, &keys::BACKEND, problems)?;
+fn backend(
+    node: &Node,
+    base: &Path,
+    problems: &mut Problems,
+) -> (Option<BackendConfig>, Option<(Budget, Detected)>) {
+    let Some(table) = Table::of(node, &keys::BACKEND, problems) else { return (None, None) };
+    let budget = table.get("budget").and_then(|node| budget(node, problems));
+    (kind(&table, base, problems), budget)
+}
+
+fn budget(node: &Node, problems: &mut Problems) -> Option<(Budget, Detected)> {
+    let table = Table::of(node, &keys::BUDGET, problems)?;
+    let runners = table.number("runners", 1..=i64::from(u32::MAX), problems);
+    let mut limit = |key: &str, read: fn(&str) -> Result<u64, String>| {
+        let limit = table.parsed(key, problems, |text| match text {
+            DETECT => Ok(None),
+            text => read(text).map(Some).map_err(|remedy| format!("{remedy}, or `{DETECT}`")),
+        });
+        (limit.flatten(), limit == Some(None))
+    };
+    let (cpu_millis, cpus) = limit("cpus", quantity::cpu_millis);
+    let (memory_bytes, memory) = limit("memory", quantity::memory_bytes);
+    let runners = runners.and_then(|runners| u32::try_from(runners).ok());
+    let budget = Budget { cpu_millis, memory_bytes, runners };
+    let detected = Detected { cpus, memory };
+    if table.present().next().is_none() {
+        problems.error(
+            &node.span,
+            "`budget` limits nothing",
+            "write at least one of `cpus`, `memory` and `runners`, or remove it",
+        );
+    }
+    (budget.is_limited() || detected.is_any()).then_some((budget, detected))
+}
+
+fn kind(table: &Table<'_>, base: &Path, problems: &mut Problems) -> Option<BackendConfig> {
     let kinds: Vec<_> = keys::BACKEND
         .known
         .iter()
         .chain(keys::BACKEND.hidden)
-        .filter(|kind| table.get(kind).is_some())
+        .filter(|kind| !keys::OF_ANY_BACKEND.contains(kind) && table.get(kind).is_some())
         .collect();
     let [kind] = kinds.as_slice() else {
         // A kind that is misspelt, or of a later version, has been told already.

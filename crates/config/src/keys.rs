@@ -41,9 +41,26 @@ pub(crate) const APP: Keys = Keys {
 
 pub(crate) const BACKEND: Keys = Keys {
     hidden: &["noop"],
-    later: &["libvirt", "openstack", "tart", "exec", "budget"],
-    instead: &[("podman", "write `docker: { host: unix:///run/podman/podman.sock }`")],
-    ..keys("a backend", &["docker", "lxd", "incus", "process"])
+    later: &["libvirt", "openstack", "tart", "exec"],
+    instead: &[
+        ("podman", "write `docker: { host: unix:///run/podman/podman.sock }`"),
+        ("max", "write `budget: { runners: … }`"),
+        ("cpus", "write `budget: { cpus: … }`"),
+        ("memory", "write `budget: { memory: … }`"),
+    ],
+    ..keys("a backend", &["docker", "lxd", "incus", "process", "budget"])
+};
+
+/// Keys of a backend that are no kind of one.
+pub(crate) const OF_ANY_BACKEND: &[&str] = &["budget"];
+
+pub(crate) const BUDGET: Keys = Keys {
+    instead: &[
+        ("cpu", "write `cpus`"),
+        ("max", "write `runners`"),
+        ("instances", "write `runners`"),
+    ],
+    ..keys("`budget`", &["cpus", "memory", "runners"])
 };
 
 pub(crate) const DOCKER: Keys = keys("`docker`", &["host", "context", "tls"]);
@@ -84,6 +101,7 @@ pub(crate) const POOL: Keys = Keys {
     later: &["hold", "denylist", "allowlist", "runner_version"],
     instead: &[
         ("backend", "write `backends: [NAME]`"),
+        ("spread", "write `placement: spread`"),
         ("repositories", "write `repositories` in the pool's scope, under `github`"),
         ("runner_group", "write `group`"),
         ("volumes", "write `mounts`"),
@@ -102,6 +120,7 @@ pub(crate) const POOL: Keys = Keys {
             "adopt",
             "demand",
             "backends",
+            "placement",
             "image",
             "pull",
             "command",
@@ -174,12 +193,13 @@ mod tests {
 
     use super::*;
 
-    const SECTIONS: [&Keys; 17] = [
+    const SECTIONS: [&Keys; 18] = [
         &FILE,
         &SCOPE,
         &AUTH,
         &APP,
         &BACKEND,
+        &BUDGET,
         &DOCKER,
         &LXD,
         &TLS,

@@ -15,6 +15,7 @@ mod limits;
 mod load;
 mod lxd;
 mod mask;
+mod places;
 mod pools;
 mod problem;
 mod quantity;

@@ -142,13 +142,22 @@ fn config(root: &Node, base: &Path, problems: &mut Problems) -> Option<Config> {
     }
     let file = Table::of(root, &keys::FILE, problems)?;
     let scopes = github::read(&file, base, problems);
-    let backends = backends::read(&file, base, problems);
+    let (backends, budgets) = backends::read(&file, base, problems);
     let server = server::read(&file, base, problems);
     let hears = server::hears(&file);
-    let pools = pools::read(&file, &scopes, &backends, hears, problems);
+    let pools = pools::read(&file, &scopes, (&backends, &budgets), hears, problems);
     Some(Config {
         store: store(&file, base, problems).unwrap_or_else(|| PathBuf::from(STORE)),
-        spec: Spec { scopes: scopes.specs, pools },
+        spec: Spec {
+            scopes: scopes.specs,
+            pools,
+            budgets: budgets.iter().map(|(name, (budget, _))| (name.clone(), *budget)).collect(),
+            detected: budgets
+                .into_iter()
+                .filter(|(_, (_, detected))| detected.is_any())
+                .map(|(name, (_, detected))| (name, detected))
+                .collect(),
+        },
         scopes: scopes.configs,
         backends: backends
             .into_iter()

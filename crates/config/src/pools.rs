@@ -2,20 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use dayfly_core::model::{
-    BackendName, DemandSource, PoolName, PoolSpec, ScaleSetSpec, ScopeKind, ScopeName,
-};
+use dayfly_core::model::{DemandSource, PoolName, PoolSpec, ScaleSetSpec, ScopeKind, ScopeName};
 
 use crate::{
-    backends::Backends,
-    config::BackendConfig,
+    backends::{Backends, Budgets},
     demand::{Source, check_webhooks, overlap, refuse_scale_set_keys, source, word},
     github::Scopes,
-    instance, keys, limits,
+    keys, limits,
     mask::visible,
+    places::{placement, places},
     problem::Problems,
-    table::{Table, Text, did_you_mean, text},
-    yaml::{Kind, Node, Value},
+    table::{Table, Text, did_you_mean},
 };
 
 /// The runner group that every scope has.
@@ -27,7 +24,7 @@ const LABELS_MAX: usize = 98;
 pub(crate) fn read(
     file: &Table<'_>,
     scopes: &Scopes,
-    backends: &Backends,
+    backends: (&Backends, &Budgets),
     hears: bool,
     problems: &mut Problems,
 ) -> BTreeMap<PoolName, PoolSpec> {
@@ -111,7 +108,7 @@ fn pool(
     table: &Table<'_>,
     name: Option<PoolName>,
     scopes: &Scopes,
-    backends: &Backends,
+    backends: (&Backends, &Budgets),
     hears: bool,
     problems: &mut Problems,
 ) -> Option<PoolSpec> {
@@ -124,11 +121,8 @@ fn pool(
         check_label(&set, "`scale_set`", problems);
         set.text.to_owned()
     });
-    let backend = backend(table, backends, problems);
-    let kind = backend.as_ref().and_then(|backend| backends.get(backend)).and_then(Option::as_ref);
-    let mut instance = instance::read(table, kind, problems);
-    refuse_container_keys(table, kind, problems);
-    let image = image(table, backend.as_ref(), kind, backends, problems);
+    let places = places(table, backends, problems);
+    let placement = placement(table, problems);
     let (limits, schedules) = limits::read(table, problems);
     if source != Source::ScaleSet {
         refuse_scale_set_keys(table, source, problems);
@@ -154,7 +148,6 @@ fn pool(
     let adopt = table.flag("adopt", problems);
 
     let name = name?;
-    instance.image = image?;
     let scope = scope?;
     let demand = match source {
         Source::Fixed => DemandSource::Fixed,
@@ -165,13 +158,12 @@ fn pool(
         }
     };
     Some(PoolSpec {
-        mark: demand.mark(&instance, &scope, &group, &labels).into(),
+        places: places?.into_iter().map(|of| of.place(&demand, &scope, &group, &labels)).collect(),
+        placement,
         scope,
         labels,
         group,
         demand,
-        backend: backend?,
-        instance: instance.into(),
         priority: priority.and_then(|priority| i32::try_from(priority).ok()).unwrap_or(0),
         limits: limits?,
         schedules,
@@ -199,45 +191,7 @@ fn scope(table: &Table<'_>, names: &[ScopeName], problems: &mut Problems) -> Opt
     found.cloned()
 }
 
-fn backend(table: &Table<'_>, backends: &Backends, problems: &mut Problems) -> Option<BackendName> {
-    let Some(node) = table.get("backends") else {
-        let names: Vec<_> = backends.keys().collect();
-        if names.len() > 1 {
-            let remedy = format!("name one of the backends: {}", listed(&names));
-            problems.error(&table.span, "a pool has no `backends`", remedy);
-        }
-        return if let [only] = names.as_slice() { Some((*only).clone()) } else { None };
-    };
-    if let Value::List(nodes) = &node.value
-        && nodes.len() != 1
-    {
-        let (message, remedy) = match nodes.len() {
-            0 => ("`backends` of a pool is empty", "name one: `backends: [NAME]`"),
-            _ => (
-                "several backends in one pool are not in this version",
-                "name one, or make a pool for each",
-            ),
-        };
-        problems.error(&node.span, message, remedy);
-    }
-    let mut first = None;
-    for text in table.texts("backends", problems) {
-        let found = backends.keys().find(|name| name.as_str() == text.text);
-        if found.is_none() {
-            report_unknown(
-                &text,
-                "backend",
-                "backends",
-                backends.keys().map(BackendName::as_str),
-                problems,
-            );
-        }
-        first = first.or_else(|| found.cloned());
-    }
-    first
-}
-
-fn report_unknown<'k>(
+pub(crate) fn report_unknown<'k>(
     text: &Text<'_>,
     what: &str,
     key: &str,
@@ -249,7 +203,7 @@ fn report_unknown<'k>(
     problems.error(text.span, format!("there is no {what} `{}`", visible(text.text)), remedy);
 }
 
-fn listed(names: &[impl std::fmt::Display]) -> String {
+pub(crate) fn listed(names: &[impl std::fmt::Display]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
@@ -297,115 +251,4 @@ fn group(table: &Table<'_>, scope: Option<&ScopeKind>, problems: &mut Problems) 
         );
     }
     group.text.to_owned()
-}
-
-/// The image for the pool's backend: one text, or a mapping from backends to texts.
-fn image(
-    table: &Table<'_>,
-    backend: Option<&BackendName>,
-    kind: Option<&BackendConfig>,
-    backends: &Backends,
-    problems: &mut Problems,
-) -> Option<String> {
-    let node = match (table.get("image"), kind) {
-        (Some(node), _) => node,
-        (None, Some(BackendConfig::Noop { .. })) => return Some("noop".to_owned()),
-        (None, _) => {
-            let remedy = match kind {
-                Some(BackendConfig::Process { .. }) => {
-                    "write the directory of GitHub's runner program"
-                }
-                Some(BackendConfig::Lxd(_)) => {
-                    "write an image that has GitHub's runner program, by its alias or fingerprint"
-                }
-                _ => {
-                    "write an image that has GitHub's runner program, such as ghcr.io/actions/actions-runner:latest"
-                }
-            };
-            return table.required("image", remedy, problems).and(None);
-        }
-    };
-    let image = match &node.value {
-        Value::Map(_) => {
-            let mut found = None;
-            for (name, node) in table.map("image", problems) {
-                if !backends.keys().any(|known| known.as_str() == name.text) {
-                    report_unknown(
-                        &name,
-                        "backend",
-                        "backends",
-                        backends.keys().map(BackendName::as_str),
-                        problems,
-                    );
-                }
-                let image = text(node, "an image", problems);
-                if backend.is_some_and(|backend| backend.as_str() == name.text) {
-                    found = image;
-                }
-            }
-            if let (None, Some(backend)) = (&found, backend) {
-                let message = format!("`image` has none for the pool's backend `{backend}`");
-                problems.error(&first_key(node), message, format!("add `{backend}: IMAGE`"));
-            }
-            found?
-        }
-        _ => table.text("image", problems)?,
-    };
-    if image.text.contains(|c: char| c.is_control())
-        || (image.text.contains(' ') && !image.text.starts_with('/'))
-    {
-        problems.error(
-            image.span,
-            format!("`image` can't be `{}`", visible(image.text)),
-            "write it without spaces",
-        );
-        return None;
-    }
-    Some(image.text.to_owned())
-}
-
-/// Where a mapping begins.
-fn first_key(node: &Node) -> std::ops::Range<usize> {
-    match &node.value {
-        Value::Map(entries) => {
-            entries.first().map_or(node.span.clone(), |(key, _)| key.span.clone())
-        }
-        _ => node.span.clone(),
-    }
-}
-
-/// What the pool's backend has no word for. It refuses these at each create; here they are found at once.
-fn refuse_container_keys(table: &Table<'_>, kind: Option<&BackendConfig>, problems: &mut Problems) {
-    const OTHER: &str = "remove it, or use a backend that makes containers";
-    const LXD: &str = "remove it, or use a backend `lxd` or `incus`";
-    match kind {
-        Some(BackendConfig::Process { .. }) => {
-            let which = "not for plain processes, which the pool's backend makes";
-            refuse(table, keys::CONTAINER_ONLY, which, OTHER, problems);
-            refuse(table, keys::LXD_ONLY, "for LXD and Incus alone", LXD, problems);
-        }
-        Some(BackendConfig::Lxd(_)) => {
-            let remedy = "remove it: `config` and `devices` take what LXD has, in its own words";
-            refuse(table, keys::NOT_LXD, "nothing that LXD knows", remedy, problems);
-        }
-        Some(BackendConfig::Docker(_) | BackendConfig::Noop { .. }) => {
-            refuse(table, keys::LXD_ONLY, "for LXD and Incus alone", LXD, problems);
-        }
-        None => {}
-    }
-}
-
-fn refuse(table: &Table<'_>, refused: &[&str], which: &str, remedy: &str, problems: &mut Problems) {
-    for key in refused {
-        let Some(node) = table.get(key) else { continue };
-        let is_off = match &node.value {
-            Value::Scalar { kind: Kind::Bool(on), .. } => !on,
-            Value::List(nodes) => nodes.is_empty(),
-            Value::Map(entries) => entries.is_empty(),
-            _ => false,
-        };
-        if !is_off {
-            problems.error(&node.span, format!("`{key}` is {which}"), remedy);
-        }
-    }
 }

@@ -54,7 +54,7 @@ impl fmt::Display for ConfigErrors {
 }
 
 /// A remark before it is rendered.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 struct Remark {
     span: Range<usize>,
     message: String,
@@ -87,6 +87,15 @@ impl Problems {
         remedy: impl Into<String>,
     ) {
         self.push(span, message.into(), remedy.into(), false);
+    }
+
+    /// What was found where the same was read again in another light: what is known already is told once.
+    pub fn merge(&mut self, other: Self) {
+        for remark in other.remarks {
+            if !self.remarks.contains(&remark) {
+                self.remarks.push(remark);
+            }
+        }
     }
 
     /// Whether an error was found at this place, or around it.

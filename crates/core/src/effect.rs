@@ -8,9 +8,9 @@ use jiff::Timestamp;
 
 use crate::{
     model::{
-        BackendName, Exit, InstanceId, InstanceSpec, Message, MessageId, PoolName, RegistrationId,
-        RunnerGroupId, RunnerName, ScaleSetId, ScopeName, SessionId, Sign, Statistics, WorkflowJob,
-        WorkflowJobId,
+        BackendName, Capacity, Exit, InstanceId, InstanceSpec, Message, MessageId, PoolName,
+        RegistrationId, RunnerGroupId, RunnerName, ScaleSetId, ScopeName, SessionId, Sign,
+        Statistics, WorkflowJob, WorkflowJobId,
     },
     ports::{BackendError, CaughtUp, ForgeError, InstanceRecord, RunnerRecord, ScaleSetRecord},
 };
@@ -163,6 +163,8 @@ pub enum Effect {
     ListInstances {
         /// The backend.
         backend: BackendName,
+        /// Whether it is asked too how much it has.
+        measures: bool,
     },
     /// List a scope's registrations, all of them.
     ListRegistrations {
@@ -222,7 +224,7 @@ impl Effect {
             Self::ScaleSet { pool, .. } => Flight::ScaleSet(pool.clone()),
             Self::Poll { pool, .. } => Flight::Poll(pool.clone()),
             Self::Acknowledge { pool, message, .. } => Flight::Acknowledge(pool.clone(), *message),
-            Self::ListInstances { backend } => Flight::ListInstances(backend.clone()),
+            Self::ListInstances { backend, .. } => Flight::ListInstances(backend.clone()),
             Self::ListRegistrations { scope } => Flight::ListRegistrations(scope.clone()),
             Self::CatchUp { scope, .. } => Flight::CatchUp(scope.clone()),
             Self::ReadJob { scope, job, .. } => Flight::ReadJob(scope.clone(), *job),
@@ -352,6 +354,8 @@ pub enum Outcome {
         began_at: Timestamp,
         /// The list, complete, or why there is none.
         result: Result<Vec<InstanceRecord>, BackendError>,
+        /// How much the backend has, where it was asked.
+        capacity: Option<Capacity>,
     },
     /// A scope listed its registrations.
     ListedRegistrations {

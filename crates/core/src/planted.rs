@@ -95,6 +95,8 @@ bugs! {
     MinIdleTimesOut = "min-idle-times-out",
     /// Makes another runner for a job whose runner has ended and whose completion no message has told yet.
     EndedRunnerNotCounted = "ended-runner-not-counted",
+    /// Makes runners on a backend whose budget is used up.
+    BudgetIgnored = "budget-ignored",
     /// Uses the service's token for ever.
     TokenNeverRenewed = "token-never-renewed",
 }

@@ -118,7 +118,8 @@ fn of_registrations(
         }
         // It has no instance: which backend the row names decides nothing.
         let any = || spec.pools.values().next();
-        let Some(backend) = pool.or_else(any).map(|pool| pool.backend.clone()) else { continue };
+        let place = pool.or_else(any).and_then(|pool| pool.places.first());
+        let Some(backend) = place.map(|place| place.backend.clone()) else { continue };
         let mut row = Runner::orphan(name.clone(), backend, Instance::Gone { since: now }, now);
         row.registration = in_doubt;
         rows.insert(name, row);
@@ -168,8 +169,9 @@ mod tests {
 
     use super::*;
     use crate::model::{
-        Deadlines, DemandSource, Exit, InstanceId, InstanceSpec, Limits, PoolSpec, RegistrationId,
-        RunnerGroupId, ScaleSetId, ScaleSetSpec, ScopeKind, ScopeSpec, Suffix,
+        Deadlines, DemandSource, Exit, InstanceId, InstanceSpec, Limits, Place, Placement,
+        PoolSpec, RegistrationId, RunnerGroupId, ScaleSetId, ScaleSetSpec, ScopeKind, ScopeSpec,
+        Suffix,
     };
 
     const CONTROLLER: ControllerId = ControllerId(Uuid::from_u128(0xC0FF_EE00_1234));
@@ -199,9 +201,12 @@ mod tests {
             labels: Vec::new(),
             group: "default".into(),
             demand: DemandSource::ScaleSet(ScaleSetSpec { name: "linux".into(), adopt }),
-            backend: backend("here"),
-            mark: instance.mark().into(),
-            instance,
+            places: vec![Place {
+                backend: backend("here"),
+                mark: instance.mark().into(),
+                instance,
+            }],
+            placement: Placement::InOrder,
             priority: 0,
             limits: Limits { warm: 0, min_idle: 0, max: 3 },
             schedules: Vec::new(),
@@ -212,7 +217,11 @@ mod tests {
             kind: ScopeKind::Organization("acme".into()),
             repositories: Vec::new(),
         };
-        Spec { scopes: [(scope(), acme)].into(), pools: [(pool("linux"), of)].into() }
+        Spec {
+            scopes: [(scope(), acme)].into(),
+            pools: [(pool("linux"), of)].into(),
+            ..Spec::default()
+        }
     }
 
     fn instance(

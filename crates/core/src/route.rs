@@ -109,7 +109,8 @@ mod tests {
 
     use super::*;
     use crate::model::{
-        BackendName, Deadlines, DemandSource, InstanceSpec, Limits, PoolSpec, ScopeSpec,
+        BackendName, Deadlines, DemandSource, InstanceSpec, Limits, Place, Placement, PoolSpec,
+        ScopeSpec,
     };
 
     fn spec() -> Spec {
@@ -125,9 +126,12 @@ mod tests {
                 labels: labels.iter().map(ToString::to_string).collect(),
                 group: "Default".into(),
                 demand: DemandSource::Webhook,
-                backend: BackendName::new("here").unwrap(),
-                instance: Arc::new(InstanceSpec::default()),
-                mark: "mark".into(),
+                places: vec![Place {
+                    backend: BackendName::new("here").unwrap(),
+                    instance: Arc::new(InstanceSpec::default()),
+                    mark: "mark".into(),
+                }],
+                placement: Placement::InOrder,
                 priority,
                 limits: Limits { warm: 0, min_idle: 0, max: 3 },
                 schedules: Vec::new(),
@@ -148,6 +152,7 @@ mod tests {
                 pool("first", "acme", 5, &["linux", "arm64", "metal", "spare"]),
                 pool("of-tools", "tools", 0, &["linux"]),
             ]),
+            ..Spec::default()
         }
     }
 

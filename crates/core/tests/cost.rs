@@ -12,10 +12,10 @@ use dayfly_core::{
     effect::{Outcome, ScaleSetCall, ScaleSetOutcome},
     model::{
         BackendName, ControllerId, Deadlines, DemandSource, Exit, Instance, InstanceId,
-        InstanceSpec, JobEntry, JobEntryKind, JobId, Limits, Message, MessageId, PoolName,
-        PoolSpec, PoolState, Registration, RegistrationId, Runner, RunnerGroupId, RunnerName,
-        ScaleSetId, ScaleSetSpec, ScaleSetTrack, ScopeKind, ScopeName, ScopeSpec, SessionId,
-        SessionTrack, Spec, Statistics, Suffix,
+        InstanceSpec, JobEntry, JobEntryKind, JobId, Limits, Message, MessageId, Place, Placement,
+        PoolName, PoolSpec, PoolState, Registration, RegistrationId, Runner, RunnerGroupId,
+        RunnerName, ScaleSetId, ScaleSetSpec, ScaleSetTrack, ScopeKind, ScopeName, ScopeSpec,
+        SessionId, SessionTrack, Spec, Statistics, Suffix,
     },
     plan::pass,
     ports::{Capabilities, HandOver, Ids, Stored},
@@ -101,7 +101,9 @@ impl Controller {
                 created_at: None,
             })
             .collect());
-        this.world.apply(Outcome::ListedInstances { backend, began_at: now, result }, now);
+        let capacity = None;
+        let listed = Outcome::ListedInstances { backend, began_at: now, result, capacity };
+        this.world.apply(listed, now);
         let result = Ok(Vec::new());
         this.world.apply(Outcome::ListedRegistrations { scope, began_at: now, result }, now);
         let _ = this.pass();
@@ -133,9 +135,12 @@ fn pool_spec(name: &PoolName, scope: &ScopeName, backend: &BackendName) -> PoolS
         labels: vec!["linux".into()],
         group: "Default".into(),
         demand: DemandSource::ScaleSet(ScaleSetSpec { name: name.to_string(), adopt: false }),
-        backend: backend.clone(),
-        instance: Arc::new(InstanceSpec::default()),
-        mark: "mark".into(),
+        places: vec![Place {
+            backend: backend.clone(),
+            instance: Arc::new(InstanceSpec::default()),
+            mark: "mark".into(),
+        }],
+        placement: Placement::InOrder,
         priority: 0,
         limits: Limits { warm: 0, min_idle: 0, max: RUNNERS * 2 },
         schedules: Vec::new(),

@@ -9,8 +9,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use dayfly_core::{
     model::{
-        BackendName, Deadlines, DemandSource, InstanceSpec, Limits, PoolName, PoolSpec,
-        ScaleSetSpec, ScopeKind, ScopeName, ScopeSpec, Spec,
+        BackendName, Budget, Deadlines, DemandSource, InstanceSpec, Limits, Place, Placement,
+        PoolName, PoolSpec, ScaleSetSpec, ScopeKind, ScopeName, ScopeSpec, Spec,
     },
     ports::{Capabilities, HandOver},
     report,
@@ -24,9 +24,42 @@ fn scale_set() -> DemandSource {
     DemandSource::ScaleSet(ScaleSetSpec { name: "ci".into(), adopt: false })
 }
 
-fn lab(limits: Limits, boots_fast: bool, demand: DemandSource) -> Lab {
+/// The pool's backends: how many, how one of them is chosen, and how many runners each may have.
+#[derive(Debug, Clone, Copy)]
+struct Sites {
+    count: usize,
+    placement: Placement,
+    budget: Option<u32>,
+}
+
+/// One or two backends, most of them with a budget of `least` runners or a few more.
+fn sites(least: u32) -> impl Strategy<Value = Sites> {
+    let placement = prop_oneof![Just(Placement::InOrder), Just(Placement::Spread)];
+    let budget = prop::option::of(least..least + 3);
+    (1_usize..3, placement, budget).prop_map(|(count, placement, budget)| Sites {
+        count,
+        placement,
+        budget,
+    })
+}
+
+fn lab(limits: Limits, boots_fast: bool, demand: DemandSource, sites: Sites) -> Lab {
     let scope = ScopeName::new("acme").unwrap();
-    let backend = BackendName::new("here").unwrap();
+    let names = ["here", "there"].into_iter().take(sites.count);
+    let backends: Vec<BackendName> = names.map(|name| BackendName::new(name).unwrap()).collect();
+    let place = |backend: &BackendName| Place {
+        backend: backend.clone(),
+        instance: Arc::new(InstanceSpec { cpu_millis: Some(2_000), ..InstanceSpec::default() }),
+        mark: "mark".into(),
+    };
+    let budgets = backends.iter().filter_map(|name| {
+        let runners = sites.budget?;
+        // What bounds the processors bounds as many runners.
+        let cpu_millis = Some(u64::from(runners) * 2_000 + 1_999);
+        Some((name.clone(), Budget { cpu_millis, memory_bytes: None, runners: None }))
+    });
+    let budgets = budgets.collect();
+    let placement = sites.placement;
     let pool = PoolName::new("ci").unwrap();
     let scope_spec = ScopeSpec {
         url: "https://github.example/acme".into(),
@@ -39,9 +72,8 @@ fn lab(limits: Limits, boots_fast: bool, demand: DemandSource) -> Lab {
         labels: Vec::new(),
         group: "Default".into(),
         demand,
-        backend: backend.clone(),
-        instance: Arc::new(InstanceSpec::default()),
-        mark: "mark".into(),
+        places: backends.iter().map(place).collect(),
+        placement,
         priority: 0,
         limits,
         schedules: Vec::new(),
@@ -57,9 +89,12 @@ fn lab(limits: Limits, boots_fast: bool, demand: DemandSource) -> Lab {
     let spec = Spec {
         scopes: BTreeMap::from([(scope, scope_spec)]),
         pools: BTreeMap::from([(pool, pool_spec)]),
+        budgets,
+        ..Spec::default()
     };
     let start: Timestamp = "2026-01-05T12:00:00Z".parse().unwrap();
-    Lab::new(spec, BTreeMap::from([(backend, capabilities)]), start)
+    let backends = backends.into_iter().map(|name| (name, capabilities)).collect();
+    Lab::new(spec, backends, start)
 }
 
 /// Chaos by the tape, then quiet: every job is done, a pool that is kept full is full, and after the pool is deleted nothing
@@ -74,7 +109,10 @@ fn check(lab: Lab, limits: Limits, choices: Vec<u16>) -> Result<(), String> {
     }
     run.undrain().map_err(|error| told(&run, error))?;
     run.quiet(Run::jobs_are_done).map_err(|error| told(&run, error))?;
-    if run.outside.alone {
+    // A budget may have less room than what is to be kept.
+    let room: usize = run.outside.most_on.values().sum();
+    let kept = usize::try_from(limits.min_idle + limits.warm).unwrap();
+    if run.outside.alone && (run.outside.most_on.is_empty() || room >= kept) {
         run.quiet(|run| run.is_full(limits)).map_err(|error| told(&run, error))?;
     }
     run.delete().map_err(|error| told(&run, error))
@@ -93,9 +131,10 @@ proptest! {
         choices in prop::collection::vec(any::<u16>(), 1..1_200),
         (warm, min_idle, max) in (0_u32..3, 0_u32..2, 1_u32..5),
         boots_fast in any::<bool>(),
+        sites in sites(1),
     ) {
         let limits = Limits { warm, min_idle, max: max.max(min_idle) };
-        if let Err(error) = check(lab(limits, boots_fast, scale_set()), limits, choices) {
+        if let Err(error) = check(lab(limits, boots_fast, scale_set(), sites), limits, choices) {
             prop_assert!(false, "{error}");
         }
     }
@@ -105,9 +144,11 @@ proptest! {
         choices in prop::collection::vec(any::<u16>(), 1..1_200),
         (warm, min_idle, max) in (0_u32..3, 1_u32..5, 1_u32..7),
         boots_fast in any::<bool>(),
+        sites in sites(7),
     ) {
         let limits = Limits { warm, min_idle, max: max.max(min_idle) };
-        if let Err(error) = check(lab(limits, boots_fast, DemandSource::Fixed), limits, choices) {
+        let lab = lab(limits, boots_fast, DemandSource::Fixed, sites);
+        if let Err(error) = check(lab, limits, choices) {
             prop_assert!(false, "{error}");
         }
     }
@@ -117,9 +158,11 @@ proptest! {
         choices in prop::collection::vec(any::<u16>(), 1..1_200),
         (warm, min_idle, max) in (0_u32..3, 0_u32..2, 1_u32..5),
         boots_fast in any::<bool>(),
+        sites in sites(1),
     ) {
         let limits = Limits { warm, min_idle, max: max.max(min_idle) };
-        if let Err(error) = check(lab(limits, boots_fast, DemandSource::Webhook), limits, choices) {
+        let lab = lab(limits, boots_fast, DemandSource::Webhook, sites);
+        if let Err(error) = check(lab, limits, choices) {
             prop_assert!(false, "{error}");
         }
     }
@@ -129,9 +172,11 @@ proptest! {
         choices in prop::collection::vec(any::<u16>(), 1..800),
         boots_fast in any::<bool>(),
         source in 0_usize..3,
+        sites in sites(1),
     ) {
         let demand = [DemandSource::Fixed, DemandSource::Webhook, scale_set()][source].clone();
-        let mut lab = lab(Limits { warm: 1, min_idle: 1, max: 3 }, boots_fast, demand);
+        let limits = Limits { warm: 1, min_idle: 1, max: 3 };
+        let mut lab = lab(limits, boots_fast, demand, sites);
         let mut tape = Tape::new(choices);
         let mut told = Vec::new();
         while !tape.is_over() {

@@ -31,14 +31,26 @@ pub fn status(status: &Status) -> String {
             told(pool.capacity.to_string()),
         ]);
     }
-    let mut backends = table(&["BACKEND", "STATE"]);
+    let mut backends = table(&["BACKEND", "RUNNERS", "BUDGET", "STATE"]);
     for backend in &status.backends {
-        let state = match (&backend.trouble, backend.listed_at) {
-            (Some((error, until)), _) => format!("{error} (tried again at {until:.0})"),
-            (None, Some(at)) => format!("listed {} ago", ago(at, status.at)),
-            (None, None) => "not listed yet".to_owned(),
+        let state = match (&backend.trouble, &backend.breaker_trouble, backend.listed_at) {
+            (Some((error, until)), ..) => format!("{error} (tried again at {until:.0})"),
+            (None, Some((error, until)), _) if backend.breaker == "open" => {
+                format!("no instance is made: {error} (tried again at {until:.0})")
+            }
+            (None, Some((error, _)), _) => {
+                format!("one instance at a time is made until one works: {error}")
+            }
+            (None, None, Some(at)) => format!("listed {} ago", ago(at, status.at)),
+            (None, None, None) => "not listed yet".to_owned(),
         };
-        backends.add_row([backend.name.clone(), state]);
+        let budget = if backend.budget.is_empty() { "-" } else { &backend.budget };
+        backends.add_row([
+            backend.name.clone(),
+            backend.runners.to_string(),
+            budget.to_owned(),
+            state,
+        ]);
     }
     let mut scopes = table(&["SCOPE", "ADDRESS", "STATE"]);
     for scope in &status.scopes {

@@ -9,7 +9,8 @@ use dayfly_core::{
         ScaleSetCall, ScaleSetOutcome,
     },
     model::{
-        Message, MessageId, PoolName, RunnerName, ScaleSetId, ScopeName, WorkflowJob, WorkflowJobId,
+        Capacity, Message, MessageId, PoolName, RunnerName, ScaleSetId, ScopeName, WorkflowJob,
+        WorkflowJobId,
     },
     ports::{
         Backend, BackendError, BackendErrorKind, CaughtUp, CreateRequest, Forge, ForgeError,
@@ -235,12 +236,17 @@ pub(crate) async fn acknowledge(
     ask(ending, CALL_MAX, format!("delete message {message} of pool {pool}"), acknowledge).await
 }
 
-/// A backend's list.
+/// A backend's list, and how much it has where that is asked.
 pub(crate) async fn list_instances(
     backend: &dyn Backend,
     ending: &CancellationToken,
-) -> Result<Vec<InstanceRecord>, BackendError> {
-    bounded(ending, CALL_MAX, async { backend.list().await }).await.unwrap_or_else(|lapse| {
+    measures: bool,
+) -> Result<(Vec<InstanceRecord>, Option<Capacity>), BackendError> {
+    let ask = async {
+        let capacity = if measures { Some(backend.capacity().await?) } else { None };
+        Ok((backend.list().await?, capacity))
+    };
+    bounded(ending, CALL_MAX, ask).await.unwrap_or_else(|lapse| {
         Err(BackendError {
             kind: BackendErrorKind::Transient,
             operation: "list instances".to_owned(),

@@ -159,17 +159,21 @@ impl Executor {
                     Outcome::Acknowledged { pool, message, result }
                 });
             }
-            Effect::ListInstances { backend } => {
+            Effect::ListInstances { backend, measures } => {
                 let lane = self.backend(&backend);
                 let ending = self.ending();
                 let clock = self.common.clock.clone();
                 self.common.run(async move {
                     let began_at = clock.now();
-                    let result = match lane {
-                        Ok(lane) => calls::list_instances(&*lane.port, &ending).await,
+                    let listed = match lane {
+                        Ok(lane) => calls::list_instances(&*lane.port, &ending, measures).await,
                         Err(error) => Err(error),
                     };
-                    Outcome::ListedInstances { backend, began_at, result }
+                    let (result, capacity) = match listed {
+                        Ok((records, capacity)) => (Ok(records), capacity),
+                        Err(error) => (Err(error), None),
+                    };
+                    Outcome::ListedInstances { backend, began_at, result, capacity }
                 });
             }
             Effect::ListRegistrations { scope } => {
@@ -370,7 +374,10 @@ mod tests {
                 capacity: 1,
             },
             Effect::Acknowledge { pool: pool.clone(), scope: scope.clone(), set, message },
-            Effect::ListInstances { backend: "here".to_owned().try_into().unwrap() },
+            Effect::ListInstances {
+                backend: "here".to_owned().try_into().unwrap(),
+                measures: false,
+            },
             Effect::ListRegistrations { scope: scope.clone() },
             Effect::CatchUp { scope: scope.clone(), repositories: Vec::new(), cursor: None },
             Effect::ReadJob {

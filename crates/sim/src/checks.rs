@@ -34,6 +34,8 @@ checks! {
     JobLimit = "a-job-ends-at-its-limit",
     /// Never more instances than `max`.
     Max = "never-above-max",
+    /// Never more on a backend than its budget lets.
+    BackendBudget = "never-above-a-budget",
     /// An instance whose runner has a job is not destroyed.
     Busy = "busy-is-never-destroyed",
     /// What is not ours is not touched.

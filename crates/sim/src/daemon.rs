@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc};
 
 use dayfly_core::{
     model::{
-        BackendName, Deadlines, DemandSource, InstanceSpec, Limits, PoolName, PoolSpec,
-        ScaleSetSpec, ScopeKind, ScopeName, ScopeSpec, Spec, later,
+        BackendName, Budget, Deadlines, DemandSource, Detected, InstanceSpec, Limits, Place,
+        Placement, PoolName, PoolSpec, ScaleSetSpec, ScopeKind, ScopeName, ScopeSpec, Spec, later,
     },
     ports::{Backend, Clock, Forge, Store},
 };
@@ -50,8 +50,6 @@ pub(crate) fn spec(scenario: &Scenario) -> Result<Spec, String> {
         kind: ScopeKind::Organization("acme".to_owned()),
         repositories: Vec::new(),
     };
-    let instance =
-        Arc::new(InstanceSpec { image: "simulated".to_owned(), ..InstanceSpec::default() });
     let mut pools = BTreeMap::new();
     for (index, plan) in scenario.pools.iter().enumerate() {
         let name = pool_name(index)?;
@@ -65,12 +63,21 @@ pub(crate) fn spec(scenario: &Scenario) -> Result<Spec, String> {
             }
         };
         let group = "Default".to_owned();
+        let instance = Arc::new(InstanceSpec {
+            image: "simulated".to_owned(),
+            cpu_millis: (plan.cpus > 0).then(|| u64::from(plan.cpus) * 1_000),
+            ..InstanceSpec::default()
+        });
+        let mark: Arc<str> = demand.mark(&instance, &scope, &group, &labels).into();
+        let place = |engine: &usize| {
+            let (instance, mark) = (Arc::clone(&instance), Arc::clone(&mark));
+            Ok(Place { backend: backend_name(*engine)?, instance, mark })
+        };
         let of = PoolSpec {
             name: name.clone(),
             scope: scope.clone(),
-            backend: backend_name(plan.engine)?,
-            mark: demand.mark(&instance, &scope, &group, &labels).into(),
-            instance: Arc::clone(&instance),
+            places: plan.engines.iter().map(place).collect::<Result<_, String>>()?,
+            placement: if plan.spread { Placement::Spread } else { Placement::InOrder },
             demand,
             labels,
             group,
@@ -88,7 +95,15 @@ pub(crate) fn spec(scenario: &Scenario) -> Result<Spec, String> {
         };
         pools.insert(name, of);
     }
-    Ok(Spec { scopes: BTreeMap::from([(scope, of_scope)]), pools })
+    let (mut budgets, mut detected) = (BTreeMap::new(), BTreeMap::new());
+    for (index, engine) in scenario.engines.iter().enumerate() {
+        // The engine itself tells how many processors it has.
+        let budget = Budget { runners: engine.runners, ..Budget::default() };
+        budgets.insert(backend_name(index)?, budget);
+        let detects = Detected { cpus: engine.cpus.is_some(), memory: false };
+        detected.insert(backend_name(index)?, detects);
+    }
+    Ok(Spec { scopes: BTreeMap::from([(scope, of_scope)]), pools, budgets, detected })
 }
 
 /// Starts a life. `wall_off_s` is how far the host's clock is off.

@@ -51,8 +51,10 @@ pub(crate) fn look(view: &View<'_>, before: &Waits) -> Look {
         let mut named: BTreeSet<_> =
             conditions.iter().map(|named| (named.kind, named.detail.clone())).collect();
         // A wait for a runner, or for room for one, ends with whichever moves first, not with the one that is named alone.
-        if conditions.iter().any(|of| matches!(of.kind, ConditionKind::Runner | ConditionKind::Max))
-        {
+        let room = |of: &Condition| {
+            matches!(of.kind, ConditionKind::Runner | ConditionKind::Max | ConditionKind::Budget)
+        };
+        if conditions.iter().any(room) {
             let moves = pool.runners.values().map(|row| format!("{} is {}", row.name, row.phase()));
             named.extend(moves.map(|row| (ConditionKind::Runner, row)));
         }

@@ -25,9 +25,17 @@ pub fn generate(seed: u64, jobs: usize, dials: &Dials) -> Scenario {
     let pools: Vec<_> = pools.into_iter().map(|pool| maybe_kept_full(kept, pool)).collect();
     let heard = &mut Rng::with_seed(seed.wrapping_mul(0xA076_1D64_78BD_642F) ^ 0x686f_6f6b_7300);
     let pools: Vec<_> = pools.into_iter().map(|pool| maybe_heard_by_webhook(heard, pool)).collect();
+    let spots = &mut Rng::with_seed(seed.wrapping_mul(0xC2B2_AE3D_27D4_EB4F) ^ 0x0073_706f_7473);
+    let pools: Vec<_> =
+        pools.into_iter().map(|pool| maybe_on_several(spots, pool, engines.len())).collect();
     // An engine has room for what its pools keep idle, and for a few jobs beside.
     for pool in &pools {
-        engines[pool.engine].room += pool.min_idle + pool.warm + 2;
+        for engine in &pool.engines {
+            engines[*engine].room += pool.min_idle + pool.warm + 2;
+        }
+    }
+    for (index, engine) in engines.iter_mut().enumerate() {
+        maybe_with_budget(spots, engine, pools.iter().filter(|pool| pool.engines.contains(&index)));
     }
     let tick = pick(rng, &[50, 250, 500, 1_000]);
     let scenario = Scenario {
@@ -103,6 +111,38 @@ fn webhook_troubles(rng: &mut Rng, jobs: usize, items: &mut Vec<Item>) {
     items.sort_by_key(|item| item.at);
 }
 
+/// Where there are two engines, half of the pools have both; half of the pools say how many processors an instance takes.
+fn maybe_on_several(rng: &mut Rng, pool: PoolPlan, engines: usize) -> PoolPlan {
+    let cpus = if rng.bool() { rng.u32(1..=3) } else { 0 };
+    let (both, spread) = (rng.bool() && engines > 1, rng.bool());
+    if !both {
+        return PoolPlan { cpus, ..pool };
+    }
+    let first = pool.engines.first().copied().unwrap_or(0);
+    PoolPlan { engines: vec![first, 1 - first], spread, cpus, ..pool }
+}
+
+/// One engine in three has a budget, which holds what its pools keep idle and some jobs beside: a few, or enough for most.
+fn maybe_with_budget<'a>(
+    rng: &mut Rng,
+    engine: &mut EnginePlan,
+    pools: impl Iterator<Item = &'a PoolPlan>,
+) {
+    let (kind, beside) = (rng.u8(..6), pick(rng, &[1, 3, 10, 40]));
+    let (mut runners, mut cpus, mut largest) = (0, 0, 0);
+    for pool in pools {
+        runners += pool.min_idle + pool.warm;
+        cpus += (pool.min_idle + pool.warm) * pool.cpus;
+        largest = largest.max(pool.cpus);
+    }
+    if matches!(kind, 0 | 2) {
+        engine.runners = Some(runners + beside);
+    }
+    if matches!(kind, 1 | 2) && largest > 0 {
+        engine.cpus = Some(cpus + largest * beside + rng.u32(..largest));
+    }
+}
+
 /// One pool in four is kept full: as often with a fixed total as with room for more.
 fn maybe_kept_full(rng: &mut Rng, pool: PoolPlan) -> PoolPlan {
     if rng.u8(..4) != 0 {
@@ -128,6 +168,8 @@ fn engine(rng: &mut Rng) -> EnginePlan {
         creates: pick(rng, &[2, 8, 32]),
         room: if rng.u8(..10) == 0 { pick(rng, &[4, 20]) } else { 1_000 },
         fast,
+        runners: None,
+        cpus: None,
     }
 }
 
@@ -135,7 +177,9 @@ fn pool(rng: &mut Rng, engines: usize, jobs: usize) -> PoolPlan {
     let large = (jobs / 2).clamp(4, 200) as u32;
     let max = pick(rng, &[2, 5, large, large]);
     PoolPlan {
-        engine: rng.usize(..engines),
+        engines: vec![rng.usize(..engines)],
+        spread: false,
+        cpus: 0,
         max,
         min_idle: if rng.u8(..3) == 0 { rng.u32(1..=2) } else { 0 },
         warm: if rng.u8(..2) == 0 { rng.u32(1..=3) } else { 0 },

@@ -30,11 +30,25 @@ pub struct Scenario {
 const REPLACED_WITHIN: Duration = Duration::from_secs(30);
 
 impl Scenario {
+    /// The engines of a pool.
+    pub(crate) fn engines_of<'a>(
+        &'a self,
+        plan: &'a PoolPlan,
+    ) -> impl Iterator<Item = &'a EnginePlan> {
+        plan.engines.iter().filter_map(|index| self.engines.get(*index))
+    }
+
+    /// The pools that may use an engine.
+    pub(crate) fn pools_of(&self, engine: usize) -> impl Iterator<Item = &PoolPlan> {
+        self.pools.iter().filter(move |pool| pool.engines.contains(&engine))
+    }
+
     /// Whether GitHub removes the pool's idle runners, one after the other, faster than its stock is refilled: it never comes to
     /// rest.
     pub(crate) fn is_restless(&self, pool: usize) -> bool {
         let Some(plan) = self.pools.get(pool) else { return false };
-        let boot = self.engines.get(plan.engine).map_or(Duration::ZERO, |engine| engine.boot);
+        let boots = self.engines_of(plan).map(|engine| engine.boot);
+        let boot = boots.max().unwrap_or(Duration::ZERO);
         let between = self.github.idle_removal.map(|after| after / plan.min_idle.max(1));
         plan.min_idle > 0 && between.is_some_and(|between| boot + REPLACED_WITHIN > between)
     }
@@ -43,8 +57,12 @@ impl Scenario {
 /// A pool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PoolPlan {
-    /// The index of its engine.
-    pub engine: usize,
+    /// The indexes of its engines, in the user's order: at least one.
+    pub engines: Vec<usize>,
+    /// Whether runners are spread over them; else the first that can makes them.
+    pub spread: bool,
+    /// Processors that each of its instances takes; 0: the user does not say.
+    pub cpus: u32,
     /// Instances at most.
     pub max: u32,
     /// Idle runners beside the busy ones.
@@ -79,6 +97,18 @@ pub struct EnginePlan {
     pub room: u32,
     /// Whether it says of itself that it boots fast.
     pub fast: bool,
+    /// How many instances the user lets all pools have on it.
+    pub runners: Option<u32>,
+    /// How many processors, counted as the pools' instances take them.
+    pub cpus: Option<u32>,
+}
+
+impl EnginePlan {
+    /// How many instances that take so many processors its budget has room for.
+    pub(crate) fn budget_for(&self, cpus: u32) -> u32 {
+        let by_cpus = self.cpus.filter(|_| cpus > 0).map_or(u32::MAX, |limit| limit / cpus);
+        self.runners.unwrap_or(u32::MAX).min(by_cpus)
+    }
 }
 
 /// GitHub's durations and mode.

@@ -98,6 +98,20 @@ impl Shrinker {
             let mut candidate = self.best.clone();
             candidate.pools[at].job_timeout = None;
             self.tries(candidate);
+            let mut candidate = self.best.clone();
+            candidate.pools[at].engines.truncate(1);
+            self.tries(candidate);
+            let mut candidate = self.best.clone();
+            candidate.pools[at].spread = false;
+            self.tries(candidate);
+        }
+        for at in 0..self.best.engines.len() {
+            let mut candidate = self.best.clone();
+            candidate.engines[at].runners = None;
+            self.tries(candidate);
+            let mut candidate = self.best.clone();
+            candidate.engines[at].cpus = None;
+            self.tries(candidate);
         }
         let hour = Duration::from_secs(3_600);
         let mut candidate = self.best.clone();

@@ -7,7 +7,9 @@
 //! disk sync 0s
 //! github assigns jit 3600s admin 3600s queue 3000s
 //! engine boot 8s creates 4 room 20 fast
+//! engine boot 40s creates 4 room 20 slow runners 6 cpus 8
 //! pool engine 0 max 4 min-idle 0 warm 1
+//! pool engine 1,0 max 4 min-idle 0 warm 1 spread cpus 2
 //! pool engine 0 max 5 min-idle 5 warm 0 fixed
 //! at 0s jobs p0 3 taking 30s
 //! at 12.5s crash after 17 down 30s jump 0
@@ -65,16 +67,32 @@ impl Display for Scenario {
             Seconds(github.queue_life)
         )?;
         for engine in &self.engines {
-            let EnginePlan { boot, creates, room, fast } = engine;
+            let EnginePlan { boot, creates, room, fast, runners, cpus } = engine;
             let fast = if *fast { "fast" } else { "slow" };
-            writeln!(f, "engine boot {} creates {creates} room {room} {fast}", Seconds(*boot))?;
+            write!(f, "engine boot {} creates {creates} room {room} {fast}", Seconds(*boot))?;
+            if let Some(runners) = runners {
+                write!(f, " runners {runners}")?;
+            }
+            if let Some(cpus) = cpus {
+                write!(f, " cpus {cpus}")?;
+            }
+            writeln!(f)?;
         }
-        for PoolPlan { engine, max, min_idle, warm, source, job_timeout } in &self.pools {
-            write!(f, "pool engine {engine} max {max} min-idle {min_idle} warm {warm}")?;
+        for pool in &self.pools {
+            let PoolPlan { engines, spread, cpus, max, min_idle, warm, source, job_timeout } = pool;
+            let engines: Vec<String> = engines.iter().map(ToString::to_string).collect();
+            let engines = engines.join(",");
+            write!(f, "pool engine {engines} max {max} min-idle {min_idle} warm {warm}")?;
             match source {
                 Source::ScaleSet => {}
                 Source::Fixed => write!(f, " fixed")?,
                 Source::Webhook => write!(f, " webhook")?,
+            }
+            if *spread {
+                write!(f, " spread")?;
+            }
+            if *cpus > 0 {
+                write!(f, " cpus {cpus}")?;
             }
             if let Some(limit) = job_timeout {
                 write!(f, " job-timeout {}", Seconds(*limit))?;
@@ -282,13 +300,24 @@ impl Scenario {
                 "room",
                 room,
                 speed @ ("fast" | "slow"),
+                budget @ ..,
             ] => {
-                self.engines.push(EnginePlan {
+                let mut engine = EnginePlan {
                     boot: seconds(boot)?,
                     creates: creates.parse().ok()?,
                     room: room.parse().ok()?,
                     fast: *speed == "fast",
-                });
+                    runners: None,
+                    cpus: None,
+                };
+                for pair in budget.chunks(2) {
+                    match pair {
+                        ["runners", runners] => engine.runners = Some(runners.parse().ok()?),
+                        ["cpus", cpus] => engine.cpus = Some(cpus.parse().ok()?),
+                        _ => return None,
+                    }
+                }
+                self.engines.push(engine);
             }
             [
                 "pool",
@@ -302,25 +331,48 @@ impl Scenario {
                 warm,
                 rest @ ..,
             ] => {
-                let (source, limit) = match rest {
-                    ["fixed", limit @ ..] => (Source::Fixed, limit),
-                    ["webhook", limit @ ..] => (Source::Webhook, limit),
-                    limit => (Source::ScaleSet, limit),
-                };
-                let engine = engine.parse().ok()?;
-                self.engines.get::<usize>(engine)?;
-                self.pools.push(PoolPlan {
-                    engine,
+                let engines = engine.split(',').map(|engine| engine.parse().ok());
+                let engines = engines.collect::<Option<Vec<usize>>>()?;
+                if engines.iter().any(|engine| *engine >= self.engines.len()) {
+                    return None;
+                }
+                let mut pool = PoolPlan {
+                    engines,
+                    spread: false,
+                    cpus: 0,
                     max: max.parse().ok()?,
                     min_idle: min_idle.parse().ok()?,
                     warm: warm.parse().ok()?,
-                    source,
-                    job_timeout: match limit {
-                        [] => None,
-                        ["job-timeout", limit] => Some(seconds(limit)?),
+                    source: Source::ScaleSet,
+                    job_timeout: None,
+                };
+                let mut rest = rest;
+                while !rest.is_empty() {
+                    rest = match rest {
+                        ["fixed", rest @ ..] => {
+                            pool.source = Source::Fixed;
+                            rest
+                        }
+                        ["webhook", rest @ ..] => {
+                            pool.source = Source::Webhook;
+                            rest
+                        }
+                        ["spread", rest @ ..] => {
+                            pool.spread = true;
+                            rest
+                        }
+                        ["cpus", cpus, rest @ ..] => {
+                            pool.cpus = cpus.parse().ok()?;
+                            rest
+                        }
+                        ["job-timeout", limit, rest @ ..] => {
+                            pool.job_timeout = Some(seconds(limit)?);
+                            rest
+                        }
                         _ => return None,
-                    },
-                });
+                    };
+                }
+                self.pools.push(pool);
             }
             ["at", at, what @ ..] => {
                 let (at, what) = (seconds(at)?, self.what(what)?);

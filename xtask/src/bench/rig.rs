@@ -105,7 +105,8 @@ impl Rig {
         Self::start_with(bench, address, pool, None).await
     }
 
-    /// The same beside a second pool `sick` on a backend of its own, which hangs on every call if it is `sick`.
+    /// The same beside a second pool `sick` on a backend of its own. If it is `sick` that hangs on every call, and is the first
+    /// backend of the pool that is measured too.
     pub async fn start_beside(bench: &Bench, pool: &Pool, sick: bool) -> Result<Self> {
         Self::start_with(bench, "127.0.0.1", pool, Some(sick)).await
     }
@@ -142,6 +143,7 @@ impl Rig {
         let base = simulator.base();
         let Pool { image, more, max, webhook, .. } = pool;
         let store = disk.path().join("dayfly.db");
+        let backends = if beside == Some(true) { "beside, it" } else { "it" };
         let demand = if *webhook { "webhook" } else { "scale-set" };
         let listen = if *webhook { Some(free_address()?) } else { None };
         let webhook_url = listen.map(|listen| format!("http://{listen}/webhook"));
@@ -154,7 +156,7 @@ impl Rig {
         });
         let text = format!(
             "github: [{{ url: {base}/{organisation} }}]\nbackends: {{ it: {{ {backend} }}{second_backend} }}\npools:\n  - name: bench\n    \
-             labels: [bench]\n    demand: {demand}\n    backends: [it]\n    image: {image}\n    max: {max}\n{more}{second_pool}store: {{ sqlite: {store} }}\n{server}",
+             labels: [bench]\n    demand: {demand}\n    backends: [{backends}]\n    image: {image}\n    max: {max}\n{more}{second_pool}store: {{ sqlite: {store} }}\n{server}",
             organisation = super::simulator::ORGANISATION,
             store = store.display(),
         );

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 use bollard::Docker as Client;
 use bytes::Bytes;
 use dayfly_core::{
-    model::{ControllerId, InstanceId, InstanceSpec, PullPolicy, RunnerName},
+    model::{Capacity, ControllerId, InstanceId, InstanceSpec, PullPolicy, RunnerName},
     ports::{
         Backend, BackendError, BackendErrorKind, BoxFuture, Capabilities, CreateRequest, Created,
         Finding, HandOver, InstanceRecord, JitConfig, WatchSink,
@@ -13,7 +13,7 @@ use dayfly_core::{
 };
 
 use super::{
-    check,
+    capacity, check,
     connection::Connection,
     create, destroy,
     endpoint::{DockerOptions, Endpoint, Surroundings},
@@ -171,6 +171,10 @@ impl Backend for Docker {
 
     fn list(&self) -> BoxFuture<'_, Result<Vec<InstanceRecord>, BackendError>> {
         Box::pin(async { records::list(&self.connection.client().await?, self.controller).await })
+    }
+
+    fn capacity(&self) -> BoxFuture<'_, Result<Capacity, BackendError>> {
+        Box::pin(async { capacity::capacity(&self.connection.client().await?).await })
     }
 
     fn inspect<'a>(

@@ -4,6 +4,7 @@
 //! is touched only where its label names this controller.
 
 mod backend;
+mod capacity;
 mod check;
 mod connection;
 mod contexts;

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use dayfly_core::{
-    model::{ControllerId, InstanceId, InstanceSpec, RunnerName},
+    model::{Capacity, ControllerId, InstanceId, InstanceSpec, RunnerName},
     ports::{
         Backend, BackendError, BoxFuture, Capabilities, CreateRequest, Created, Finding, HandOver,
         InstanceRecord, JitConfig, WatchSink,
@@ -13,7 +13,7 @@ use tokio::sync::broadcast;
 
 use super::{
     address::LxdOptions,
-    check,
+    capacity, check,
     client::Client,
     console, create, destroy, hand_over,
     records::{self, ByName, Standing, by_name},
@@ -99,6 +99,10 @@ impl Backend for Lxd {
 
     fn list(&self) -> BoxFuture<'_, Result<Vec<InstanceRecord>, BackendError>> {
         Box::pin(records::list(&self.client, self.controller))
+    }
+
+    fn capacity(&self) -> BoxFuture<'_, Result<Capacity, BackendError>> {
+        Box::pin(capacity::capacity(&self.client))
     }
 
     fn inspect<'a>(

@@ -55,13 +55,15 @@ pub(super) async fn create(
                 Err(failure(BackendErrorKind::Transient, operation, detail))
             }
         },
-        Err(failed) => {
+        Err(mut failed) => {
             // One that does not come up would fare no better at the next start.
             if failed.kind != BackendErrorKind::Unknown
                 && let Err(error) = destroy::destroy(client, controller, runner).await
             {
                 // It bears our tag: a list shows it, and whoever reads the list removes it.
                 tracing::warn!(%runner, %error, "the instance that would not start could not be removed yet");
+                // It may run.
+                failed.kind = BackendErrorKind::Unknown;
             }
             Err(failed)
         }

@@ -9,6 +9,7 @@
 
 mod address;
 mod backend;
+mod capacity;
 mod check;
 mod client;
 mod console;

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use dayfly_core::{
-    model::{ControllerId, InstanceId, InstanceSpec, RunnerName},
+    model::{Capacity, ControllerId, InstanceId, InstanceSpec, RunnerName},
     ports::{
         Backend, BackendError, BackendErrorKind, BoxFuture, Capabilities, CreateRequest, Created,
         Finding, HandOver, InstanceRecord, InstanceStatus, JitConfig, WatchSink,
@@ -144,6 +144,17 @@ impl Backend for Noop {
 
     fn list(&self) -> BoxFuture<'_, Result<Vec<InstanceRecord>, BackendError>> {
         Box::pin(self.records("list instances".to_owned(), Call::List))
+    }
+
+    fn capacity(&self) -> BoxFuture<'_, Result<Capacity, BackendError>> {
+        Box::pin(async {
+            let detail = "it has neither processors nor memory: write the budget as numbers";
+            Err(failure(
+                BackendErrorKind::NotAllowed,
+                "ask the other process how much it has",
+                detail,
+            ))
+        })
     }
 
     fn inspect<'a>(

@@ -8,7 +8,7 @@ use std::{
 };
 
 use dayfly_core::{
-    model::{ControllerId, InstanceId, InstanceSpec, RunnerName},
+    model::{Capacity, ControllerId, InstanceId, InstanceSpec, RunnerName},
     ports::{
         Backend, BackendError, BoxFuture, Capabilities, CreateRequest, Created, Finding, HandOver,
         InstanceRecord, JitConfig, WatchSink,
@@ -16,7 +16,7 @@ use dayfly_core::{
 };
 
 use super::{
-    check, create, destroy,
+    capacity, check, create, destroy,
     directory::{Directory, runners, sweep},
     fault, hand_over, tail, watch,
 };
@@ -117,6 +117,10 @@ impl Backend for Process {
 
     fn list(&self) -> BoxFuture<'_, Result<Vec<InstanceRecord>, BackendError>> {
         Box::pin(async { self.records() })
+    }
+
+    fn capacity(&self) -> BoxFuture<'_, Result<Capacity, BackendError>> {
+        Box::pin(async { capacity::capacity() })
     }
 
     fn inspect<'a>(

@@ -8,6 +8,7 @@
 //! as the one that left. A process is touched only where the kernel proves it to be of an instance of this controller.
 
 mod backend;
+mod capacity;
 mod cgroup;
 mod check;
 mod create;

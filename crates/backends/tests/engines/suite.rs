@@ -138,6 +138,7 @@ fn assert_done((signs, exit): &(Vec<Sign>, Exit)) {
 pub async fn check<B: Backend>(connect: impl Fn(ControllerId) -> B, spec: &InstanceSpec) {
     let backend = connect(controller());
     assert!(backend.capabilities().creates_max > 0);
+    it_tells_how_much_it_has(&backend).await;
     a_runner_lives_and_ends(&backend, spec).await;
     another_controller_sees_and_touches_nothing(&backend, &connect(controller()), spec).await;
     a_waiting_instance_can_be_destroyed(&backend, spec).await;
@@ -167,6 +168,16 @@ pub async fn controllers_are_counted<B: Backend>(
         backend.destroy(runner, false).await.unwrap();
     }
     assert_eq!(of().await, [None, None]);
+}
+
+/// Processors and memory, or that it tells none; never a number that is none.
+async fn it_tells_how_much_it_has(backend: &dyn Backend) {
+    match backend.capacity().await {
+        Ok(has) => assert!(has.cpu_millis >= 1_000 && has.memory_bytes >= 1 << 26, "{has:?}"),
+        Err(error) => {
+            assert_eq!(error.kind, dayfly_core::ports::BackendErrorKind::NotAllowed, "{error}")
+        }
+    }
 }
 
 async fn a_runner_lives_and_ends(backend: &dyn Backend, spec: &InstanceSpec) {

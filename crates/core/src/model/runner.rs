@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     BackendName, Exit, Instance, InstanceId, JobId, PoolName, Proof, Reason, Registration,
-    RegistrationId, RunnerName, later,
+    RegistrationId, RunnerName, Share, later,
 };
 use crate::planted::{Bug, planted};
 
@@ -110,6 +110,9 @@ pub struct Runner {
     pub backend: BackendName,
     /// Mark of what the instance was made from ([`super::InstanceSpec::mark`]).
     pub mark: Arc<str>,
+    /// What it takes of its backend's budget. Nothing for what no row was known of, which counts as a runner alone.
+    #[serde(default, skip_serializing_if = "Share::is_nothing")]
+    pub share: Share,
     /// Grows by one with every commit of the row; a commit compares it.
     pub generation: u64,
     /// When the row was made.
@@ -138,6 +141,7 @@ impl Runner {
             name,
             backend,
             mark,
+            share: Share::default(),
             generation: 0,
             created_at: now,
             instance: Instance::Planned { since: now },
@@ -303,6 +307,12 @@ impl Runner {
                 Ok(self)
             }
         }
+    }
+
+    /// The only create call was refused: no process of it lives. What is half made is to be destroyed all the same.
+    #[must_use]
+    pub fn never_lived(self, now: Timestamp) -> Self {
+        self.clone().ended(Exit::default(), now).unwrap_or(self)
     }
 
     /// The instance is to be destroyed.

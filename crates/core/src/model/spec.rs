@@ -1,14 +1,14 @@
 //! What the user wants: the configuration, checked, without its secrets.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
-use super::{BackendName, InstanceSpec, PoolName, ScopeName, image::short_mark};
+use super::{
+    BackendName, Budget, Detected, InstanceSpec, Place, Placement, PoolName, ScopeName,
+    image::short_mark,
+};
 
 /// What the user wants of the whole controller.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -17,6 +17,10 @@ pub struct Spec {
     pub scopes: BTreeMap<ScopeName, ScopeSpec>,
     /// Pools by name.
     pub pools: BTreeMap<PoolName, PoolSpec>,
+    /// How much of each backend may be used; without limits where none is here.
+    pub budgets: BTreeMap<BackendName, Budget>,
+    /// Which of these limits a backend tells itself.
+    pub detected: BTreeMap<BackendName, Detected>,
 }
 
 /// Where runners register.
@@ -61,12 +65,10 @@ pub struct PoolSpec {
     pub group: String,
     /// Where the pool learns how many runners it should have.
     pub demand: DemandSource,
-    /// The backend that makes the pool's instances.
-    pub backend: BackendName,
-    /// What each instance is made from.
-    pub instance: Arc<InstanceSpec>,
-    /// [`DemandSource::mark`], made once: runners with another one are replaced once they are free.
-    pub mark: Arc<str>,
+    /// The backends that make the pool's instances, in the user's order: at least one, and none twice.
+    pub places: Vec<Place>,
+    /// How one of them is chosen for a new runner.
+    pub placement: Placement,
     /// Pools with a higher priority are served first where they share a limit.
     pub priority: i32,
     /// How many, when no schedule says else.
@@ -123,6 +125,12 @@ impl DemandSource {
 }
 
 impl PoolSpec {
+    /// What the pool's instances are made from on a backend; `None` where it makes none there.
+    #[must_use]
+    pub fn place(&self, backend: &BackendName) -> Option<&Place> {
+        self.places.iter().find(|place| place.backend == *backend)
+    }
+
     /// The pool's scale set, where it has one.
     #[must_use]
     pub fn scale_set(&self) -> Option<&ScaleSetSpec> {

@@ -25,6 +25,11 @@ pub enum TroubleKey {
         /// The backend.
         backend: BackendName,
     },
+    /// Making instances on a backend, of whatever pool: calls that fail for no reason of the pool's.
+    Creates {
+        /// The backend.
+        backend: BackendName,
+    },
     /// GitHub's refusals of a scope's credential.
     Credential {
         /// The scope.

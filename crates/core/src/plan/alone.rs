@@ -7,13 +7,14 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     census::Census,
     earlier,
-    pool::{creation_key, credential_until, credential_waits},
+    pool::{credential_until, credential_waits},
     scale_set::{call, close_session, waits_until},
 };
 use crate::{
     effect::{Membership, ScaleSetCall},
     model::{
-        Instance, PoolSpec, Registration, ScaleSetTrack, ScopeName, SessionTrack, Spec, later,
+        Instance, PoolSpec, Registration, Runner, ScaleSetTrack, ScopeName, SessionTrack, Spec,
+        later,
     },
     world::{Action, Pool, World},
 };
@@ -119,19 +120,24 @@ fn prove(
     now: Timestamp,
     actions: &mut Vec<Action>,
 ) -> Option<Timestamp> {
-    let key = creation_key(of);
-    let trouble = world.trouble(&key)?;
-    let proofs = census
-        .idle
-        .iter()
-        .filter(|row| row.created_at > trouble.last_at && row.mark == of.mark)
-        .filter_map(|row| Some(later(row.online_since?, PROVEN)));
-    let first = proofs.min()?;
-    if first > now {
-        return Some(first);
+    let mut due = None;
+    for place in &of.places {
+        let key = place.creation_key(&of.name);
+        let Some(trouble) = world.trouble(&key) else { continue };
+        let is_proof = |row: &&&Runner| {
+            row.created_at > trouble.last_at
+                && row.mark == place.mark
+                && row.backend == place.backend
+        };
+        let proofs = census.idle.iter().filter(is_proof);
+        let first = proofs.filter_map(|row| Some(later(row.online_since?, PROVEN))).min();
+        match first {
+            Some(first) if first > now => due = earlier(due, Some(first)),
+            Some(_) => actions.push(Action::NoteWorks(key)),
+            None => {}
+        }
     }
-    actions.push(Action::NoteWorks(key));
-    None
+    due
 }
 
 /// How many more registrations a scope's credential can make before its hour ends, and when that is.
@@ -171,7 +177,7 @@ pub(super) fn creations_left(
 
 /// Runners of a scope that will still ask for a registration.
 fn unregistered(world: &World, scope: &ScopeName) -> u32 {
-    let waits = |row: &&crate::model::Runner| {
+    let waits = |row: &&Runner| {
         row.retiring.is_none()
             && matches!(
                 row.instance,

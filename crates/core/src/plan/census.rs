@@ -25,6 +25,8 @@ pub struct Census<'a> {
     pub warm: Vec<&'a Runner>,
     /// Instances on their way to ready, unregistered: the nearest to ready first.
     pub coming: Vec<&'a Runner>,
+    /// Instances whose creation stalls: others are made elsewhere in their place.
+    pub stalled: Vec<&'a Runner>,
     /// Instances whose registration is taken back after a restart; free again in a moment.
     pub returned: Vec<&'a Runner>,
     /// Runners online without a job: oldest first.
@@ -39,8 +41,6 @@ pub struct Census<'a> {
     pub leaving: u32,
     /// Planned rows without a create call.
     pub planned: u32,
-    /// Runners that have not shown yet that they work.
-    pub unproven: u32,
     /// Jobs that were given to the pool and have not started, and since when.
     pub waiting: Vec<(Timestamp, &'a JobId)>,
 }
@@ -51,7 +51,7 @@ impl<'a> Census<'a> {
     pub fn of(pool: &'a Pool) -> Self {
         let mut census = Self::default();
         for runner in pool.runners.values() {
-            census.count(runner);
+            census.count(runner, pool);
         }
         let since = |id| match pool.jobs.get(id).map(|job| &job.state) {
             Some(JobState::Assigned { since }) => Some((*since, id)),
@@ -65,7 +65,7 @@ impl<'a> Census<'a> {
         census
     }
 
-    fn count(&mut self, runner: &'a Runner) {
+    fn count(&mut self, runner: &'a Runner, pool: &Pool) {
         let lives = runner.instance.may_live();
         self.occupied += u32::from(lives);
         self.planned += u32::from(matches!(runner.instance, Instance::Planned { .. }));
@@ -85,7 +85,10 @@ impl<'a> Census<'a> {
             self.leaving += 1;
             return;
         }
-        self.unproven += u32::from(!matches!(runner.registration, Registration::Online { .. }));
+        if pool.stalled.contains(&runner.name) {
+            self.stalled.push(runner);
+            return;
+        }
         match (&runner.registration, &runner.instance) {
             (Registration::None, Instance::Ready { .. }) if planted(Bug::WarmCountedAsIdle) => {
                 self.serving += 1;
@@ -126,6 +129,7 @@ impl<'a> Census<'a> {
         self.warm
             .iter()
             .chain(&self.coming)
+            .chain(&self.stalled)
             .chain(&self.unready)
             .chain(&self.minting)
             .chain(&self.starting)

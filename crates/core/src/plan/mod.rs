@@ -10,6 +10,7 @@ mod census;
 mod demand;
 mod lists;
 mod overdue;
+mod places;
 mod pool;
 mod runner;
 mod scale_set;
@@ -21,6 +22,7 @@ use jiff::Timestamp;
 pub use capacity::advertised_capacity;
 pub use census::Census;
 pub use demand::{Demand, demand};
+pub(crate) use places::{Breaker, Passed, Places, Room, breaker};
 pub use pool::{Target, target_of};
 pub use schedule::{InvalidSchedule, check_schedule, limits_at};
 pub(crate) use webhook::to_read;
@@ -104,7 +106,7 @@ pub fn plan(world: &World, spec: &Spec, now: Timestamp, ids: &mut dyn Ids) -> Pl
     let mut plan = Plan::default();
     lists::plan(world, spec, now, &mut plan.actions);
     catch_up::plan(world, spec, now, &mut plan.actions);
-    let mut room = pool::Room::new(world);
+    let mut room = Room::new(world, now);
     for name in pool::by_priority(world, spec) {
         let Some(pool) = world.pool(name.as_str()) else { continue };
         if !pool.is_due(now) {

@@ -1,22 +1,22 @@
 //! A pool's plan: how many runners are made, given a registration, and given up.
 
-use std::collections::BTreeMap;
-
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
     alone,
     census::{Census, passed},
     demand::{Demand, demand},
-    earlier, overdue, runner, scale_set,
+    earlier, overdue,
+    places::{self, Places, Room},
+    runner, scale_set,
     schedule::limits_at,
     webhook,
 };
 use crate::{
     effect::{Flight, Membership},
     model::{
-        BackendName, DemandSource, FAILURES_TO_PAUSE, Instance, Limits, PoolName, PoolSpec, Reason,
-        RunnerName, ScaleSetTrack, ScopeName, Spec, TroubleKey, later,
+        DemandSource, Instance, Limits, PoolName, PoolSpec, Reason, Runner, RunnerName,
+        ScaleSetTrack, ScopeName, Share, Spec, TroubleKey, later,
     },
     planted::{Bug, planted},
     ports::Ids,
@@ -26,30 +26,6 @@ use crate::{
 /// For how long a runner that starts for a job holds back the refill of the stock that it was taken from: an instance that
 /// is being made takes the processors and disks that the job waits for.
 const START_FIRST: SignedDuration = SignedDuration::from_secs(2);
-
-/// How many create calls each backend still takes in this plan.
-#[derive(Debug, Clone)]
-pub(super) struct Room(BTreeMap<BackendName, u32>);
-
-impl Room {
-    pub(super) fn new(world: &World) -> Self {
-        let free = |view: &crate::world::BackendView| {
-            view.capabilities.creates_max.saturating_sub(view.creates)
-        };
-        Self(world.backends().map(|(name, view)| (name.clone(), free(view))).collect())
-    }
-
-    /// Takes one place, where there is one.
-    pub(super) fn take(&mut self, backend: &BackendName) -> bool {
-        match self.0.get_mut(backend) {
-            Some(free) if *free > 0 => {
-                *free -= 1;
-                true
-            }
-            _ => false,
-        }
-    }
-}
 
 /// Pools in the order in which they are served: by priority, then by name.
 pub(super) fn by_priority(world: &World, spec: &Spec) -> Vec<PoolName> {
@@ -143,8 +119,10 @@ pub(super) fn plan(
     // What the pool gives up takes no further step: its decisions are begun before those of its runners.
     let mut steps = Vec::new();
     let scope = runner::scope_of(world, spec, pool, of);
+    let left = of.map(|of| places::left(world, pool, of, room, now)).unwrap_or_default();
     for row in pool.runners.values() {
-        let step = runner::plan(world, pool, of, scope.as_ref(), row, now, room, &mut steps);
+        let known = runner::Known { world, pool, of, scope: scope.as_ref(), left: &left };
+        let step = runner::plan(known, row, now, room, &mut steps);
         due = earlier(due, step);
     }
     let census = Census::of(pool);
@@ -159,6 +137,7 @@ pub(super) fn plan(
     let target = Target::of(demand, limits, open);
     due = earlier(due, earlier(limits_change, demand.changes_at));
     due = earlier(due, overdue::plan(pool, &census, now, actions));
+    due = earlier(due, places::stalls(pool, of, &census, now, actions));
     if pool.state.deleting.is_some() || pool.state.drained.is_some() {
         let reason =
             if pool.state.deleting.is_some() { Reason::PoolRemoved } else { Reason::Drained };
@@ -167,7 +146,7 @@ pub(super) fn plan(
         // Before GitHub was heard in this life, a scale set's counts are those of another day.
         due = earlier(due, give_up(of, &census, target, now, actions));
         due = earlier(due, mint(world, of, pool, &census, target, now, &mut steps));
-        due = earlier(due, spawn(world, of, &census, target, now, ids, &mut steps));
+        due = earlier(due, spawn(world, of, pool, &census, target, now, ids, room, &mut steps));
         let doubts = (demand, target);
         due = earlier(due, webhook::plan(world, pool, of, &census, doubts, now, &mut steps));
     }
@@ -211,11 +190,13 @@ fn mint(
     if credential_waits(world, &scope, now) {
         return credential_until(world, &scope);
     }
-    let fast = world.backend(&of.backend).is_some_and(|backend| backend.capabilities.boots_fast);
+    let fast = |row: &Runner| {
+        world.backend(&row.backend).is_some_and(|backend| backend.capabilities.boots_fast)
+    };
     let coming = census
         .coming
         .iter()
-        .filter(|row| fast && !matches!(row.instance, Instance::Planned { .. }));
+        .filter(|row| fast(row) && !matches!(row.instance, Instance::Planned { .. }));
     let mut due = None;
     for row in census.warm.iter().chain(coming).take(need) {
         let attempt_at = row.registration_attempt.as_ref().map(|attempt| attempt.next_at);
@@ -232,30 +213,29 @@ fn mint(
     due
 }
 
-/// New rows up to the target, as far as the pool's troubles let.
+/// New rows up to the target, as far as the pool's places let.
+#[expect(clippy::too_many_arguments, reason = "a plan's whole context, read only")]
 fn spawn(
     world: &World,
     of: &PoolSpec,
+    pool: &Pool,
     census: &Census<'_>,
     target: Target,
     now: Timestamp,
     ids: &mut dyn Ids,
+    room: &mut Room,
     actions: &mut Vec<Action>,
 ) -> Option<Timestamp> {
     let (held_back, until) = held_back(census, target, now);
     let stock = target.warm.saturating_sub(held_back);
     let wanted = (target.sure + stock).saturating_sub(census.live());
-    let room = target.limits.max + u32::from(planted(Bug::OneAboveMax));
-    let room = room.saturating_sub(census.occupied);
-    let mut count = wanted.min(room);
+    let most = target.limits.max + u32::from(planted(Bug::OneAboveMax));
+    let mut count = wanted.min(most.saturating_sub(census.occupied));
     if count == 0 {
         return until;
     }
-    let listed = world.backend(&of.backend).is_some_and(|backend| backend.listed_at.is_some());
-    if !listed || world.trouble(&TroubleKey::Backend { backend: of.backend.clone() }).is_some() {
-        // The list that ends this is planned, and its outcome wakes the pool.
-        return None;
-    }
+    // Of these so many are needed though those whose creation stalls may still come.
+    let needed = wanted.saturating_sub(u32::try_from(census.stalled.len()).unwrap_or(u32::MAX));
     let until = if of.scale_set().is_none() {
         let (left, again) = alone::creations_left(world, of, now);
         count = count.min(left);
@@ -263,22 +243,19 @@ fn spawn(
     } else {
         until
     };
-    if let Some(trouble) = world.trouble(&creation_key(of)) {
-        if trouble.next_attempt_at > now {
-            return Some(trouble.next_attempt_at);
-        }
-        if trouble.failures >= FAILURES_TO_PAUSE {
-            // One at a time until one of them has a job: a broken image costs one instance in five minutes.
-            count = count.min(1_u32.saturating_sub(census.unproven));
-        }
-    }
-    for _ in 0..count {
+    let mut places = Places::new(world, pool, of, now);
+    for index in 0..count {
+        let Some(place) = places.choose(room, index >= needed) else {
+            // What else ends it, such as a list or another pool's runner, wakes the pool.
+            return earlier(until, places.again(room));
+        };
         let runner = RunnerName::compose(&of.name, world.controller(), ids.suffix());
         if world.runner(&runner).is_none() {
             actions.push(Action::Spawn {
                 runner,
-                backend: of.backend.clone(),
-                mark: of.mark.clone(),
+                backend: place.backend.clone(),
+                mark: place.mark.clone(),
+                share: Share::of(&place.instance),
             });
         }
     }
@@ -313,6 +290,10 @@ fn give_up(
     for row in census.coming.iter().rev().chain(&census.warm).take(extra) {
         actions.push(Action::Retire { runner: row.name.clone(), reason: Reason::Surplus });
     }
+    // Others are made in their place, and which of them come first nobody knows: they go where none is needed any more.
+    for row in census.stalled.iter().filter(|_| keep == 0) {
+        actions.push(Action::Retire { runner: row.name.clone(), reason: Reason::Surplus });
+    }
     let min_idle = if planted(Bug::MinIdleTimesOut) { target.limits.min_idle } else { 0 };
     let mut over = (census.serving + min_idle).saturating_sub(target.desired) as usize;
     let fixed = of.demand == DemandSource::Fixed;
@@ -340,14 +321,5 @@ fn give_up(
 fn retire_all(census: &Census<'_>, reason: &Reason, actions: &mut Vec<Action>) {
     for row in census.every_idle() {
         actions.push(Action::Retire { runner: row.name.clone(), reason: reason.clone() });
-    }
-}
-
-/// What a pool's creation troubles are remembered under.
-pub(super) fn creation_key(of: &PoolSpec) -> TroubleKey {
-    TroubleKey::Creation {
-        pool: of.name.clone(),
-        backend: of.backend.clone(),
-        mark: of.mark.clone(),
     }
 }

@@ -1,5 +1,7 @@
 //! A runner's own next step: what its two tracks ask for, whatever its pool wants.
 
+use std::collections::BTreeSet;
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
@@ -7,16 +9,17 @@ use super::{
     census::passed,
     earlier,
     lists::{GATHER, by_name},
-    pool::{Room, creation_key, credential_until, credential_waits, membership},
+    places::{Breaker, Room, breaker},
+    pool::{credential_until, credential_waits, membership},
 };
 use crate::{
     effect::{Flight, RegistrationCall},
     model::{
-        Deadlines, Instance, PoolSpec, Proof, Reason, Registration, Runner, ScopeName, Spec,
-        TroubleKey, later,
+        BackendName, Deadlines, Instance, Place, PoolSpec, Proof, Reason, Registration, Runner,
+        ScopeName, Spec, TroubleKey, later,
     },
     planted::{Bug, planted},
-    world::{Action, Pool, World},
+    world::{Action, BackendView, Pool, World},
 };
 
 /// A JIT configuration that was not handed over in this time is deleted and minted anew: it goes stale (F11).
@@ -25,11 +28,23 @@ const HELD_MAX: SignedDuration = SignedDuration::from_mins(5);
 /// How long a runner may live on after its job was told complete, before GitHub is asked (F7).
 const FINISHING_MAX: SignedDuration = SignedDuration::from_mins(2);
 
+/// What every runner of a pool is planned by.
+#[derive(Clone, Copy)]
+pub(super) struct Known<'a> {
+    pub(super) world: &'a World,
+    pub(super) pool: &'a Pool,
+    pub(super) of: Option<&'a PoolSpec>,
+    pub(super) scope: Option<&'a ScopeName>,
+    /// Where what is only planned is better planned anew.
+    pub(super) left: &'a BTreeSet<&'a BackendName>,
+}
+
 struct Step<'a> {
     world: &'a World,
     pool: &'a Pool,
     of: Option<&'a PoolSpec>,
     scope: Option<&'a ScopeName>,
+    left: &'a BTreeSet<&'a BackendName>,
     row: &'a Runner,
     deadlines: Deadlines,
     now: Timestamp,
@@ -53,17 +68,14 @@ pub(super) fn scope_of(
 }
 
 /// Plans one runner. Returns when that is out of date though nothing happens.
-#[expect(clippy::too_many_arguments, reason = "a plan's whole context, read only")]
 pub(super) fn plan(
-    world: &World,
-    pool: &Pool,
-    of: Option<&PoolSpec>,
-    scope: Option<&ScopeName>,
+    known: Known<'_>,
     row: &Runner,
     now: Timestamp,
     room: &mut Room,
     actions: &mut Vec<Action>,
 ) -> Option<Timestamp> {
+    let Known { world, pool, of, scope, left } = known;
     let deadlines = of.map_or_else(Deadlines::default, |of| of.deadlines);
     // The states in which thousands of runners stand for hours cost next to nothing.
     if row.retiring.is_none()
@@ -78,7 +90,7 @@ pub(super) fn plan(
         actions.push(Action::Retire { runner: row.name.clone(), reason: Reason::JobTimeout });
         return None;
     }
-    let mut step = Step { world, pool, of, scope, row, deadlines, now, due: None, actions };
+    let mut step = Step { world, pool, of, scope, left, row, deadlines, now, due: None, actions };
     let instance_flies = world.is_flying(&Flight::Instance(row.name.clone()));
     if row.registration.may_exist() && !world.is_flying(&Flight::Registration(row.name.clone())) {
         step.registration(instance_flies);
@@ -226,7 +238,9 @@ impl Step<'_> {
     }
 
     fn is_outdated(&self) -> bool {
-        self.of.is_some_and(|of| of.mark != self.row.mark)
+        self.of.is_some_and(|of| {
+            of.place(&self.row.backend).is_none_or(|place| place.mark != self.row.mark)
+        })
     }
 
     fn instance(&mut self, room: &mut Room) {
@@ -290,17 +304,15 @@ impl Step<'_> {
     /// which also ends what a crash left half made; else a look by name settles it, never a second create.
     fn settle_create(&mut self, room: &mut Room) {
         let Some(backend) = self.world.backend(&self.row.backend) else { return };
-        match self.of {
-            Some(of)
+        match self.of.and_then(|of| of.place(&self.row.backend)) {
+            Some(place)
                 if backend.capabilities.names_are_unique
                     && !self.retires()
                     && !self.is_outdated() =>
             {
-                let may = backend.listed_at.is_some() && !self.world.is_stopping();
-                if may && self.attempt_passed() && room.take(&of.backend) {
-                    let create =
-                        Action::Create { runner: self.row.name.clone(), spec: of.instance.clone() };
-                    self.actions.push(create);
+                let may = backend.is_known() && !self.world.is_stopping();
+                if may && self.attempt_passed() {
+                    self.create(place, room);
                 }
             }
             _ => self.inspect(),
@@ -314,26 +326,33 @@ impl Step<'_> {
         let Some(of) = self.of else {
             return self.retire(Reason::PoolRemoved);
         };
-        if of.backend != self.row.backend || self.is_outdated() {
+        let Some(place) = of.place(&self.row.backend).filter(|_| !self.is_outdated()) else {
             return self.retire(Reason::ImageReplaced);
-        }
+        };
         // It waits like any other that is not made yet, and is planned anew: what it would prove depends on when it
         // was begun.
-        if self
+        let waits = self
             .world
-            .trouble(&creation_key(of))
-            .is_some_and(|known| known.next_attempt_at > self.now)
-        {
+            .trouble(&place.creation_key(&of.name))
+            .is_some_and(|known| known.next_attempt_at > self.now);
+        if waits || self.left.contains(&self.row.backend) {
             return self.actions.push(Action::Abandon(self.row.name.clone()));
         }
-        let answers = self
-            .world
-            .trouble(&TroubleKey::Backend { backend: of.backend.clone() })
-            .is_none()
-            && self.world.backend(&of.backend).is_some_and(|backend| backend.listed_at.is_some());
-        if answers && !self.world.is_stopping() && room.take(&of.backend) {
-            self.actions
-                .push(Action::Create { runner: self.row.name.clone(), spec: of.instance.clone() });
+        let key = TroubleKey::Backend { backend: place.backend.clone() };
+        let answers = self.world.trouble(&key).is_none()
+            && self.world.backend(&place.backend).is_some_and(BackendView::is_known);
+        if answers && !self.world.is_stopping() {
+            self.create(place, room);
+        }
+    }
+
+    /// The create call, as soon as its backend takes one more.
+    fn create(&mut self, place: &Place, room: &mut Room) {
+        if room.take(&place.backend) {
+            let (runner, spec) = (self.row.name.clone(), place.instance.clone());
+            self.actions.push(Action::Create { runner, spec });
+        } else if let Breaker::Open(trouble) = breaker(self.world, &place.backend, self.now) {
+            self.wait(trouble.next_attempt_at);
         }
     }
 

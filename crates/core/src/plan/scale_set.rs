@@ -3,11 +3,11 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    capacity::advertised_capacity,
+    capacity::{advertised_capacity, rises_at, shares_budget},
     census::{Census, passed},
     demand::Demand,
     earlier,
-    pool::{creation_key, credential_until, credential_waits, is_open},
+    pool::{credential_until, credential_waits, is_open},
 };
 use crate::{
     effect::{Flight, ScaleSetCall},
@@ -197,8 +197,7 @@ fn converse(
     };
     let mut due = acknowledge(world, pool, scope, set, now, actions);
     // With the end of a pause the pool can promise something again.
-    let pause = world.trouble(&creation_key(of)).map(|trouble| trouble.next_attempt_at);
-    due = earlier(due, pause.filter(|until| *until > now));
+    due = earlier(due, rises_at(world, of, now));
     note_unheard(pool, capacity, demand, now, actions);
     if refresh_due(pool, demand, now, &mut due) && !planted(Bug::StatisticsNeverRefreshed) {
         call(world, pool, scope, ScaleSetCall::RefreshSession(set, session.clone()), actions);
@@ -214,7 +213,9 @@ fn converse(
         // take, is not waited out.
         let given = pool.state.statistics.map_or(0, |(statistics, _)| statistics.assigned);
         let keeps_back = capacity > polled && given >= polled;
-        if keeps_back || (capacity == 0 && polled > 0) {
+        // Others took of a budget what it says.
+        let takes_back = capacity < polled && shares_budget(world, of);
+        if keeps_back || takes_back || (capacity == 0 && polled > 0) {
             actions.push(Action::StopPoll(name.clone()));
         }
     }

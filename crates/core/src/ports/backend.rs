@@ -3,7 +3,9 @@
 use jiff::Timestamp;
 
 use super::{BoxFuture, JitConfig};
-use crate::model::{ControllerId, Exit, InstanceId, InstanceSpec, PoolName, RunnerName, Sign};
+use crate::model::{
+    Capacity, ControllerId, Exit, InstanceId, InstanceSpec, PoolName, RunnerName, Sign,
+};
 
 /// How a JIT configuration reaches an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,6 +142,9 @@ pub trait Backend: Send + Sync {
 
     /// Every instance of this controller: whole or an error, never a part.
     fn list(&self) -> BoxFuture<'_, Result<Vec<InstanceRecord>, BackendError>>;
+
+    /// How much it has for instances, in all: what a budget may be set to by itself.
+    fn capacity(&self) -> BoxFuture<'_, Result<Capacity, BackendError>>;
 
     /// One instance of this controller, by name.
     fn inspect<'a>(

@@ -5,14 +5,14 @@ use std::fmt;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{status::shown, workflow_job};
+use super::{places, status::shown, workflow_job};
 use crate::{
     effect::Flight,
     model::{
-        Attempt, DemandSource, FAILURES_TO_PAUSE, Instance, PoolSpec, Registration, Runner,
-        ScaleSetSpec, ScaleSetTrack, SessionTrack, Spec, Trouble, TroubleKey, later,
+        Attempt, DemandSource, Instance, PoolSpec, Registration, Runner, ScaleSetSpec,
+        ScaleSetTrack, SessionTrack, Spec, Trouble, TroubleKey, later,
     },
-    plan::{Census, limits_at, registrations_left, target_of},
+    plan::{Breaker, Census, breaker, limits_at, registrations_left, target_of},
     planted::{Bug, planted},
     world::{Pool, World},
 };
@@ -41,6 +41,8 @@ pub enum ConditionKind {
     Backend,
     /// Runners failed, and creation waits.
     Creation,
+    /// The backends' budgets are used up.
+    Budget,
     /// `max` is reached.
     Max,
     /// GitHub is asked whether the jobs still wait.
@@ -73,7 +75,12 @@ impl fmt::Display for Condition {
 }
 
 /// A wait that is over bounds nothing: the next attempt is under way.
-fn trouble(kind: ConditionKind, what: &str, trouble: &Trouble, now: Timestamp) -> Condition {
+pub(super) fn trouble(
+    kind: ConditionKind,
+    what: &str,
+    trouble: &Trouble,
+    now: Timestamp,
+) -> Condition {
     Condition {
         kind,
         detail: format!("{what}: {}", trouble.error),
@@ -111,31 +118,8 @@ pub fn pool_conditions(world: &World, spec: &Spec, pool: &Pool, now: Timestamp) 
         Some(set) => scale_set_conditions(world, pool, set, now),
         None => registering_conditions(world, pool, of, now),
     });
-    if let Some(known) = world.trouble(&TroubleKey::Backend { backend: of.backend.clone() }) {
-        let what = format!("backend {} is in trouble", of.backend);
-        found.push(trouble(ConditionKind::Backend, &what, known, now));
-    } else if world.backend(&of.backend).is_none_or(|backend| backend.listed_at.is_none()) {
-        let detail = format!("backend {} has not listed its instances yet", of.backend);
-        found.push(say(ConditionKind::Backend, detail, None));
-    }
-    let key = TroubleKey::Creation {
-        pool: name.clone(),
-        backend: of.backend.clone(),
-        mark: of.mark.clone(),
-    };
-    let creation = world.trouble(&key).filter(|_| !planted(Bug::ConditionNotNamed));
-    if let Some(known) = creation.filter(|known| known.next_attempt_at > now) {
-        let what = if known.failures >= FAILURES_TO_PAUSE {
-            format!(
-                "creation on backend {} is paused after {} failures in a row",
-                of.backend, known.failures
-            )
-        } else {
-            format!("the last runner on backend {} failed", of.backend)
-        };
-        found.push(trouble(ConditionKind::Creation, &what, known, now));
-    }
     let census = Census::of(pool);
+    found.extend(places::held(world, spec, pool, of, &census, now));
     let (limits, change) = limits_at(of, now);
     // Where no jobs are counted, those that leave keep others from coming, however many are idle.
     let keeps = of.demand == DemandSource::Fixed && census.leaving > 0;
@@ -144,7 +128,7 @@ pub fn pool_conditions(world: &World, spec: &Spec, pool: &Pool, now: Timestamp) 
             "pool {name} has its max of {} runners: {} busy, {} on their way, {} leaving",
             limits.max,
             census.busy,
-            census.live().saturating_sub(census.busy),
+            census.live().saturating_sub(census.busy) as usize + census.stalled.len(),
             census.leaving
         );
         found.push(say(ConditionKind::Max, detail, change));
@@ -153,20 +137,7 @@ pub fn pool_conditions(world: &World, spec: &Spec, pool: &Pool, now: Timestamp) 
     if let Some(runner) = nearest(pool) {
         found.push(runner_condition(world, of, runner, now));
     }
-    if let Some(known) = creation
-        && known.failures >= FAILURES_TO_PAUSE
-        && known.next_attempt_at <= now
-    {
-        let works = match of.scale_set() {
-            Some(_) => "has a job",
-            None => "has a job or waited two minutes for one",
-        };
-        let what = format!(
-            "runners on backend {} are made one at a time until one {works}, after {} failures in a row",
-            of.backend, known.failures
-        );
-        found.push(trouble(ConditionKind::Creation, &what, known, now));
-    }
+    found.extend(places::proving(world, pool, of, now));
     if found.is_empty() && census.idle.is_empty() {
         found.extend(workflow_job::stood_for(pool, &census, now));
     }
@@ -240,7 +211,7 @@ fn registering_conditions(
 }
 
 /// The runner that is nearest to taking a job.
-fn nearest(pool: &Pool) -> Option<&Runner> {
+pub(super) fn nearest(pool: &Pool) -> Option<&Runner> {
     use crate::model::Phase;
     let rank = |runner: &Runner| match runner.phase() {
         Phase::Starting => Some(0),
@@ -305,7 +276,19 @@ pub(super) fn coming(
             (after("GitHub's word on what became of it", registration_attempt), None)
         }
         (Instance::Planned { .. }, _) => {
-            let places = world.backend(backend).map_or(0, |view| view.capabilities.creates_max);
+            let places = match breaker(world, backend, now) {
+                Breaker::Closed => {
+                    world.backend(backend).map_or(0, |view| view.capabilities.creates_max)
+                }
+                Breaker::HalfOpen(_) => 1,
+                Breaker::Open(known) => {
+                    let what = format!(
+                        "backend {backend}, which is asked for no instance after {} failed create calls in a row",
+                        known.failures
+                    );
+                    return (what, Some(known.next_attempt_at));
+                }
+            };
             (format!("one of backend {backend}'s {places} places to create"), None)
         }
         (Instance::Creating { since }, _) => {

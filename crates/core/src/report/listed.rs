@@ -121,8 +121,8 @@ mod tests {
     use super::*;
     use crate::{
         model::{
-            BackendName, ControllerId, Deadlines, DemandSource, InstanceSpec, Limits, PoolName,
-            ScaleSetSpec, ScopeKind, ScopeName, ScopeSpec,
+            BackendName, ControllerId, Deadlines, DemandSource, InstanceSpec, Limits, Place,
+            Placement, PoolName, ScaleSetSpec, ScopeKind, ScopeName, ScopeSpec,
         },
         ports::Stored,
     };
@@ -140,9 +140,12 @@ mod tests {
                     name: name.to_string(),
                     adopt: false,
                 }),
-                backend: BackendName::new("here").unwrap(),
-                instance: Arc::new(InstanceSpec::default()),
-                mark: "mark".into(),
+                places: vec![Place {
+                    backend: BackendName::new("here").unwrap(),
+                    instance: Arc::new(InstanceSpec::default()),
+                    mark: "mark".into(),
+                }],
+                placement: Placement::InOrder,
                 priority: 0,
                 limits: Limits { warm: 0, min_idle: 0, max: 3 },
                 schedules: Vec::new(),
@@ -160,6 +163,7 @@ mod tests {
                 },
             )]),
             pools: BTreeMap::from([pool("small", &["linux"]), pool("big", &["Linux", "gpu"])]),
+            ..Spec::default()
         }
     }
 

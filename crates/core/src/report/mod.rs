@@ -8,6 +8,7 @@ mod explain;
 mod job_address;
 mod jobs;
 mod listed;
+mod places;
 mod plan_view;
 mod runners;
 mod status;

@@ -7,9 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use super::condition::{Condition, ConditionKind, pool_conditions};
 use crate::{
-    model::{DemandSource, Phase, ScaleSetTrack, SessionTrack, Spec, Statistics, TroubleKey},
-    plan::{Census, advertised_capacity, demand, limits_at, target_of},
-    world::World,
+    model::{
+        BackendName, DemandSource, Phase, ScaleSetTrack, SessionTrack, Spec, Statistics, Trouble,
+        TroubleKey,
+    },
+    plan::{Breaker, Census, advertised_capacity, breaker, demand, limits_at, target_of},
+    world::{BackendView, World},
 };
 
 /// The whole controller at a glance.
@@ -78,6 +81,18 @@ pub struct BackendStatus {
     pub creates: u32,
     /// Its trouble, and until when it is waited out.
     pub trouble: Option<(String, Timestamp)>,
+    /// Whether create calls are made on it: `closed`: they are; `open`: none is for a while; `half-open`: one at a time.
+    #[serde(default)]
+    pub breaker: String,
+    /// What its last create calls failed with, and when the next is made, while the breaker is not closed.
+    #[serde(default)]
+    pub breaker_trouble: Option<(String, Timestamp)>,
+    /// Instances of all pools that may live.
+    #[serde(default)]
+    pub runners: u32,
+    /// What is used of its budget, in words; empty where it has none.
+    #[serde(default)]
+    pub budget: String,
 }
 
 /// A scope at a glance.
@@ -110,13 +125,7 @@ pub fn status(world: &World, spec: &Spec, now: Timestamp) -> Status {
         pools: world.pools().map(|pool| pool_status(world, spec, pool, now)).collect(),
         backends: world
             .backends()
-            .map(|(name, backend)| BackendStatus {
-                name: name.to_string(),
-                listed_at: backend.listed_at,
-                watched: backend.watched,
-                creates: backend.creates,
-                trouble: trouble(&TroubleKey::Backend { backend: name.clone() }),
-            })
+            .map(|(name, backend)| backend_status(world, name, backend, now))
             .collect(),
         scopes: spec
             .scopes
@@ -133,6 +142,31 @@ pub fn status(world: &World, spec: &Spec, now: Timestamp) -> Status {
                 }
             })
             .collect(),
+    }
+}
+
+fn backend_status(
+    world: &World,
+    name: &BackendName,
+    backend: &BackendView,
+    now: Timestamp,
+) -> BackendStatus {
+    let told = |known: &Trouble| (known.error.clone(), known.next_attempt_at);
+    let (breaker, failed) = match breaker(world, name, now) {
+        Breaker::Closed => ("closed", None),
+        Breaker::Open(known) => ("open", Some(known)),
+        Breaker::HalfOpen(known) => ("half-open", Some(known)),
+    };
+    BackendStatus {
+        name: name.to_string(),
+        listed_at: backend.listed_at,
+        watched: backend.watched,
+        creates: backend.creates,
+        trouble: world.trouble(&TroubleKey::Backend { backend: name.clone() }).map(told),
+        breaker: breaker.to_owned(),
+        breaker_trouble: failed.map(told),
+        runners: backend.used.runners,
+        budget: backend.budget.told(backend.used),
     }
 }
 

@@ -6,8 +6,8 @@ use super::World;
 use crate::{
     effect::{Command, Flight, InstanceCall, Outcome},
     model::{
-        BackendName, EventKind, PoolName, Reason, Runner, RunnerName, ScopeName, Sign, Trouble,
-        TroubleKey,
+        BackendName, Capacity, EventKind, PoolName, Reason, Runner, RunnerName, ScopeName, Sign,
+        Trouble, TroubleKey,
     },
     planted::{Bug, planted},
     ports::{BackendError, ForgeError, ForgeErrorKind},
@@ -47,8 +47,9 @@ impl World {
                 self.land(&Flight::Acknowledge(pool.clone(), message));
                 self.apply_acknowledged(&pool, message, result, now);
             }
-            Outcome::ListedInstances { backend, began_at, result } => {
+            Outcome::ListedInstances { backend, began_at, result, capacity } => {
                 self.land(&Flight::ListInstances(backend.clone()));
+                self.apply_capacity(&backend, capacity);
                 self.apply_instance_list(&backend, began_at, result, now);
             }
             Outcome::ListedRegistrations { scope, began_at, result } => {
@@ -81,6 +82,7 @@ impl World {
             }
             Flight::ScaleSet(pool) | Flight::Poll(pool) | Flight::Acknowledge(pool, _) => {
                 self.touch(pool.as_str());
+                self.touch_sharers();
             }
             // Looks wait for each other, and for the list.
             Flight::CatchUp(scope) | Flight::ReadJob(scope, _) => {
@@ -118,6 +120,14 @@ impl World {
             view.creates = counts.get(name).copied().unwrap_or(0);
         }
         self.touch_all();
+    }
+
+    /// A backend told how much it has.
+    fn apply_capacity(&mut self, backend: &BackendName, capacity: Option<Capacity>) {
+        if let (Some(view), Some(capacity)) = (self.backends.get_mut(backend), capacity) {
+            view.budget = view.budget.with(capacity, view.detects);
+            view.measured = true;
+        }
     }
 
     fn apply_sign(&mut self, name: &RunnerName, sign: Sign, now: Timestamp) {
@@ -209,6 +219,7 @@ impl World {
     }
 
     fn apply_command(&mut self, command: Command, now: Timestamp) {
+        self.touch_sharers();
         match command {
             Command::Remove { runner, even_busy } => {
                 if let Some(row) = self.runner(&runner).cloned() {

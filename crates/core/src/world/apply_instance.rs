@@ -6,8 +6,8 @@ use super::{Finished, World};
 use crate::{
     effect::{InstanceCall, InstanceOutcome},
     model::{
-        Attempt, EventKind, Exit, Instance, JobId, Proof, Reason, Registration, Runner, RunnerName,
-        Sign, Trouble, TroubleKey,
+        Attempt, EventKind, Exit, FAILURES_TO_PAUSE, Instance, JobId, Proof, Reason, Registration,
+        Runner, RunnerName, Sign, Trouble, TroubleKey,
     },
     planted::{Bug, planted},
     ports::{BackendError, BackendErrorKind, InstanceRecord, InstanceStatus},
@@ -28,11 +28,15 @@ impl World {
         result: InstanceOutcome,
         now: Timestamp,
     ) {
+        let first = matches!(call, InstanceCall::Create(_)) && self.first_creates.remove(name);
         let Some(runner) = self.runner(name).cloned() else {
             return;
         };
         match result {
             InstanceOutcome::Created { id, ready } => {
+                // Whatever the pool: the backend makes instances.
+                let key = TroubleKey::Creates { backend: runner.backend.clone() };
+                self.set_trouble(key, None, now);
                 let ready = self.early.remove(name) || ready;
                 match runner.created(id, ready, now) {
                     Ok(runner) => self.put(runner, now),
@@ -60,8 +64,69 @@ impl World {
                 };
                 self.put(runner, now);
             }
-            InstanceOutcome::Failed(error) => self.apply_instance_failed(runner, call, &error, now),
+            InstanceOutcome::Failed(error) => {
+                if matches!(call, InstanceCall::Create(_)) {
+                    self.apply_create_failed(runner, &error, first, now);
+                } else {
+                    self.apply_instance_failed(runner, call, &error, now);
+                }
+            }
         }
+    }
+
+    /// A create call failed; `first`: it was the only one that was ever made for this runner.
+    fn apply_create_failed(
+        &mut self,
+        runner: Runner,
+        error: &BackendError,
+        first: bool,
+        now: Timestamp,
+    ) {
+        use BackendErrorKind::{Transient, Unknown, Unreachable};
+        // A list may have shown it before the answer came.
+        let first = first && matches!(runner.instance, Instance::Creating { .. });
+        if matches!(error.kind, Transient | Unknown | Unreachable) {
+            self.creates_failed(&runner, &error.to_string(), now);
+        }
+        let reason = Reason::CreateFailed { error: error.to_string() };
+        match error.kind {
+            // The call may have had its effect: a look by name settles it, never a second create.
+            Unknown => self.retry_instance(runner, error, now),
+            // Nothing is wrong with the pool: the backend's own trouble holds creation up until a list works.
+            Unreachable => {
+                let backend = runner.backend.clone();
+                self.retire(Self::refused(runner, first, now), reason, false, now);
+                if let Some(view) = self.backends.get_mut(&backend) {
+                    view.list_due = true;
+                }
+                self.backend_trouble(&backend, error, now);
+            }
+            // Try again later: it may have begun.
+            Transient => self.fail(Self::refused(runner, false, now), reason, now),
+            _ => self.fail(Self::refused(runner, first, now), reason, now),
+        }
+    }
+
+    /// Create calls on a backend fail for no reason of a pool's. Three in a row, of whatever pools, open its circuit
+    /// breaker: no more are made until its time, then one alone, until one works. Of those that were under way together
+    /// one counts.
+    fn creates_failed(&mut self, runner: &Runner, error: &str, now: Timestamp) {
+        let backend = runner.backend.clone();
+        let key = TroubleKey::Creates { backend: backend.clone() };
+        let known = self.troubles.get(&key);
+        if known.is_some_and(|known| runner.created_at <= known.last_at) {
+            return;
+        }
+        let trouble = Trouble::after(known, CREATION_WAIT, error, now);
+        if trouble.failures == FAILURES_TO_PAUSE {
+            let what = format!(
+                "{} create calls in a row failed on backend {backend}: none is made until {:.0}, then one at a time; the last \
+                 said: {error}",
+                trouble.failures, trouble.next_attempt_at
+            );
+            self.tell(EventKind::Alarm { pool: None, what }, now);
+        }
+        self.set_trouble(key, Some(trouble), now);
     }
 
     fn apply_instance_failed(
@@ -72,24 +137,6 @@ impl World {
         now: Timestamp,
     ) {
         match call {
-            // The call may have had its effect: a look by name settles it, never a second create.
-            InstanceCall::Create(_) if error.kind == BackendErrorKind::Unknown => {
-                self.retry_instance(runner, error, now);
-            }
-            // Nothing is wrong with the pool: the backend's own trouble holds creation up until a list works.
-            InstanceCall::Create(_) if error.kind == BackendErrorKind::Unreachable => {
-                let backend = runner.backend.clone();
-                let reason = Reason::CreateFailed { error: error.to_string() };
-                self.retire(Self::refused(runner, now), reason, false, now);
-                if let Some(view) = self.backends.get_mut(&backend) {
-                    view.list_due = true;
-                }
-                self.backend_trouble(&backend, error, now);
-            }
-            InstanceCall::Create(_) => {
-                let reason = Reason::CreateFailed { error: error.to_string() };
-                self.fail(Self::refused(runner, now), reason, now);
-            }
             // The bytes may have arrived: GitHub is asked before the instance goes.
             InstanceCall::HandOver(_) => {
                 if matches!(
@@ -100,15 +147,17 @@ impl World {
                     self.fail(runner, Reason::HandOverFailed { error: error.to_string() }, now);
                 }
             }
-            InstanceCall::Inspect | InstanceCall::Destroy { .. } => {
+            InstanceCall::Create(_) | InstanceCall::Inspect | InstanceCall::Destroy { .. } => {
                 self.retry_instance(runner, error, now);
             }
         }
     }
 
-    /// A create call was refused. It may have been made before, with its answer lost, or have left something half made:
-    /// only a destroy proves that nothing is there.
-    fn refused(runner: Runner, now: Timestamp) -> Runner {
+    /// A create call was refused. It may have left something half made: only a destroy proves that nothing is there. Unless
+    /// it was the first it may have been made before, with its answer lost, and live.
+    fn refused(runner: Runner, first: bool, now: Timestamp) -> Runner {
+        // Then it takes no room: an engine that is gone for hours keeps nobody from going elsewhere.
+        let runner = if first { runner.never_lived(now) } else { runner };
         runner.clone().destroying(now).unwrap_or(runner).deregistering(Proof::Removal, now)
     }
 
@@ -281,13 +330,16 @@ impl World {
             backend: runner.backend.clone(),
             mark: runner.mark.clone(),
         };
+        if reason == Reason::CreateTimeout {
+            self.creates_failed(&runner, &reason.to_string(), now);
+        }
         let known = self.troubles.get(&key);
         let news = runner.retiring.is_none()
             && !planted(Bug::BackOffPerRow)
             && known.is_none_or(|known| runner.created_at > known.last_at);
         if news {
             let trouble = Trouble::after(known, CREATION_WAIT, &reason.to_string(), now);
-            if trouble.failures == crate::model::FAILURES_TO_PAUSE {
+            if trouble.failures == FAILURES_TO_PAUSE {
                 let what = format!(
                     "{} runners in a row failed on backend {}: creation is paused until {}; the last said: {}",
                     trouble.failures, runner.backend, trouble.next_attempt_at, trouble.error

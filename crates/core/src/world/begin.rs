@@ -8,9 +8,9 @@ use super::World;
 use crate::{
     effect::{Effect, InstanceCall, Membership, RegistrationCall, ScaleSetCall},
     model::{
-        BackendName, EventKind, InstanceSpec, JobId, MessageId, PoolName, Proof, Reason,
+        BackendName, EventKind, Instance, InstanceSpec, JobId, MessageId, PoolName, Proof, Reason,
         Registration, Runner, RunnerGroupId, RunnerName, ScaleSetId, ScaleSetTrack, ScopeName,
-        SessionId, SessionTrack, Trouble, TroubleKey, WorkflowJobId,
+        SessionId, SessionTrack, Share, Trouble, TroubleKey, WorkflowJobId,
     },
     ports::ScaleSetRecord,
 };
@@ -29,6 +29,8 @@ pub enum Action {
         backend: BackendName,
         /// Mark of what it is made from.
         mark: Arc<str>,
+        /// What it takes of the backend's budget.
+        share: Share,
     },
     /// The create call of a planned row.
     Create {
@@ -189,6 +191,8 @@ pub enum Action {
         /// Since when.
         since: Option<Timestamp>,
     },
+    /// A runner's creation takes so long that another is made elsewhere.
+    NoteStalled(RunnerName),
     /// A backend is listed.
     ListInstances(BackendName),
     /// A scope's registrations are listed.
@@ -224,8 +228,9 @@ impl World {
     /// Takes in one decision. Returns the effect that may begin once the changes are committed.
     pub fn begin(&mut self, action: Action, now: Timestamp) -> Option<Effect> {
         let effect = match action {
-            Action::Spawn { runner, backend, mark } => {
-                self.put(Runner::planned(runner, backend, mark, now), now);
+            Action::Spawn { runner, backend, mark, share } => {
+                let planned = Runner::planned(runner, backend, mark, now);
+                self.put(Runner { share, ..planned }, now);
                 None
             }
             // The same plan gave it up.
@@ -237,7 +242,12 @@ impl World {
                 None
             }
             Action::Create { runner, spec } => {
+                let planned = |row: &Runner| matches!(row.instance, Instance::Planned { .. });
+                let first = self.runner(&runner).is_some_and(planned);
                 let row = self.advance(&runner, now, |row| row.creating(now).ok())?;
+                if first {
+                    self.first_creates.insert(runner.clone());
+                }
                 if let Some(view) = self.backends.get_mut(&row.backend) {
                     view.creates += 1;
                 }
@@ -301,9 +311,24 @@ impl World {
                     call: InstanceCall::Destroy { force },
                 })
             }
+            Action::NoteStalled(runner) => {
+                let row = self.runner(&runner)?;
+                let what = format!(
+                    "backend {} does not answer the create call of {runner}: another runner is made elsewhere, where \
+                     one is needed",
+                    row.backend
+                );
+                let pool = row.pool();
+                self.pools.get_mut(&pool)?.stalled.insert(runner);
+                // No other pool goes there either, as long as it can go elsewhere.
+                self.touch_all();
+                self.tell(EventKind::Alarm { pool: Some(pool), what }, now);
+                None
+            }
             Action::ListInstances(backend) => {
-                self.backends.get_mut(&backend)?.list_due = false;
-                Some(Effect::ListInstances { backend })
+                let view = self.backends.get_mut(&backend)?;
+                view.list_due = false;
+                Some(Effect::ListInstances { backend, measures: view.detects.is_any() })
             }
             Action::ListRegistrations(scope) => Some(Effect::ListRegistrations { scope }),
             Action::CatchUp { scope, repositories } => {

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{BackendView, Changes, Forgotten, Pool, ScopeView, WorkflowJobs, World};
 use crate::{
-    model::{BackendName, DemandSource, JobState, PoolState, SessionTrack, Spec},
+    model::{BackendName, DemandSource, JobState, PoolState, SessionTrack, Spec, Used},
     planted::{Bug, planted},
     ports::{Capabilities, Stored},
     route::Routes,
@@ -34,12 +34,17 @@ impl World {
             backends: backends
                 .into_iter()
                 .map(|(name, capabilities)| {
+                    let detects = spec.detected.get(&name).copied().unwrap_or_default();
                     let view = BackendView {
                         capabilities,
                         listed_at: None,
                         list_due: true,
                         watched: false,
                         creates: 0,
+                        budget: spec.budgets.get(&name).copied().unwrap_or_default(),
+                        detects,
+                        measured: !detects.is_any(),
+                        used: Used::default(),
                     };
                     (name, view)
                 })
@@ -58,6 +63,7 @@ impl World {
             flights: BTreeMap::new(),
             suspects: BTreeSet::new(),
             early: BTreeSet::new(),
+            first_creates: BTreeSet::new(),
             past: VecDeque::new(),
             past_at: BTreeMap::new(),
             forgotten: Forgotten::default(),
@@ -113,6 +119,11 @@ impl World {
             let pool =
                 world.pools.entry(name.clone()).or_insert_with(|| Pool::new(PoolState::new(name)));
             pool.note_absence(&runner);
+            if runner.instance.may_live()
+                && let Some(view) = world.backends.get_mut(&runner.backend)
+            {
+                view.used = view.used.plus(runner.share);
+            }
             pool.runners.insert(runner.name.clone(), runner);
         }
         let mut completed = Vec::new();

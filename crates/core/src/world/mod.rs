@@ -29,9 +29,9 @@ pub use pool::{ASSIGNMENT_BELIEVED, Finished, Pool};
 use crate::{
     effect::{Effect, Flight},
     model::{
-        Attempt, BackendName, ControllerId, Event, EventKind, JobId, MessageId, PoolName, Reason,
-        Runner, RunnerName, ScaleSetTrack, ScopeName, ScopeState, Trouble, TroubleKey,
-        WorkflowJobId,
+        Attempt, BackendName, Budget, ControllerId, Detected, Event, EventKind, FAILURES_TO_PAUSE,
+        Instance, JobId, MessageId, PoolName, Reason, Runner, RunnerName, ScaleSetTrack, ScopeName,
+        ScopeState, Share, Trouble, TroubleKey, Used, WorkflowJobId,
     },
     planted::{Bug, planted},
     ports::{Capabilities, JobKey, RateLimit},
@@ -53,6 +53,22 @@ pub struct BackendView {
     pub watched: bool,
     /// Create calls under way.
     pub creates: u32,
+    /// How much of it the user lets be used.
+    pub budget: Budget,
+    /// Which limits of that are what it says that it has: as of its newest list.
+    pub detects: Detected,
+    /// Whether it told them in this life; nothing is made on it before.
+    pub measured: bool,
+    /// How much of it is used by the instances of every pool that may live, as their rows say.
+    pub used: Used,
+}
+
+impl BackendView {
+    /// Whether it was listed in this life, and told what it has where it is to.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.listed_at.is_some() && self.measured
+    }
 }
 
 /// What is known of a scope.
@@ -119,6 +135,14 @@ struct Forgotten {
     pools: BTreeMap<PoolName, u64>,
 }
 
+/// What a row takes of which backend.
+type Taken = (BackendName, Share);
+
+/// What a row takes of its backend, where its instance may live.
+fn taken(row: &Runner) -> Option<Taken> {
+    row.instance.may_live().then(|| (row.backend.clone(), row.share))
+}
+
 /// Everything the controller knows.
 #[derive(Debug, Clone)]
 pub struct World {
@@ -132,6 +156,8 @@ pub struct World {
     suspects: BTreeSet<RunnerName>,
     /// Instances whose waiter was ready before their create call returned.
     early: BTreeSet<RunnerName>,
+    /// Instances whose create call under way is the first: what it refuses was never made.
+    first_creates: BTreeSet<RunnerName>,
     past: VecDeque<Past>,
     past_at: BTreeMap<RunnerName, Timestamp>,
     /// Rows that the store still has.
@@ -313,6 +339,7 @@ impl World {
         pool.touched = true;
         let before = pool.runners.get(&next.name);
         let from = before.map(Runner::phase);
+        let (takes_before, takes) = (before.and_then(taken), taken(&next));
         let to = next.phase();
         let name = next.name.clone();
         let generation = before.map_or_else(
@@ -320,6 +347,8 @@ impl World {
             |before| before.generation,
         );
         pool.note_absence(&next);
+        let stalled =
+            !matches!(next.instance, Instance::Creating { .. }) && pool.stalled.remove(&name);
         if to == crate::model::Phase::Gone {
             let past = Past {
                 name: name.clone(),
@@ -342,9 +371,34 @@ impl World {
         } else {
             pool.runners.insert(name.clone(), Runner { generation, ..next });
         }
+        if takes_before != takes {
+            self.count_used(takes_before, takes);
+        }
+        // Other pools make their runners elsewhere until then.
+        if stalled {
+            self.touch_all();
+        }
+        if from.is_none() || to == crate::model::Phase::Gone {
+            self.touch_sharers();
+        }
         self.changes.runners.insert(name.clone());
         if from != Some(to) {
             self.tell(EventKind::Runner { runner: name, from, to }, now);
+        }
+    }
+
+    /// Keeps true how much of a backend is used. Where that is limited, every pool's plan hangs on it.
+    fn count_used(&mut self, before: Option<Taken>, after: Option<Taken>) {
+        let mut limited = false;
+        for (taken, adds) in [(before, false), (after, true)] {
+            let Some((backend, share)) = taken else { continue };
+            if let Some(view) = self.backends.get_mut(&backend) {
+                view.used = if adds { view.used.plus(share) } else { view.used.minus(share) };
+                limited |= view.budget.is_limited();
+            }
+        }
+        if limited {
+            self.touch_all();
         }
     }
 
@@ -388,6 +442,13 @@ impl World {
         }
     }
 
+    /// Something changed in a pool by which the others' parts of what is left of a budget change.
+    fn touch_sharers(&mut self) {
+        if self.backends.values().any(|view| view.budget.is_limited()) {
+            self.touch_all();
+        }
+    }
+
     fn set_trouble(&mut self, key: TroubleKey, trouble: Option<Trouble>, now: Timestamp) {
         match trouble {
             Some(trouble) => {
@@ -395,7 +456,9 @@ impl World {
                     TroubleKey::Creation { pool, backend, .. } => {
                         (Some(pool.clone()), Some(backend.clone()), None)
                     }
-                    TroubleKey::Backend { backend } => (None, Some(backend.clone()), None),
+                    TroubleKey::Backend { backend } | TroubleKey::Creates { backend } => {
+                        (None, Some(backend.clone()), None)
+                    }
                     TroubleKey::Credential { scope } => (None, None, Some(scope.clone())),
                     TroubleKey::ScaleSet { pool } => (Some(pool.clone()), None, None),
                 };
@@ -407,8 +470,13 @@ impl World {
                     failures: trouble.failures,
                     next_attempt_at: trouble.next_attempt_at,
                 };
+                // Before it holds anything up, a failed create call is its runner's to tell.
+                let told = !matches!(key, TroubleKey::Creates { .. })
+                    || trouble.failures >= FAILURES_TO_PAUSE;
                 self.troubles.insert(key.clone(), trouble);
-                self.tell(event, now);
+                if told {
+                    self.tell(event, now);
+                }
             }
             None => {
                 if self.troubles.remove(&key).is_none() {
@@ -421,7 +489,9 @@ impl World {
                 let pool = pool.clone();
                 self.touch(pool.as_str());
             }
-            TroubleKey::Backend { .. } | TroubleKey::Credential { .. } => self.touch_all(),
+            TroubleKey::Backend { .. }
+            | TroubleKey::Creates { .. }
+            | TroubleKey::Credential { .. } => self.touch_all(),
         }
         self.changes.troubles.insert(key);
     }

@@ -75,6 +75,8 @@ pub struct Pool {
     pub unheard_since: Option<Timestamp>,
     /// Waiting jobs whose deadline passed, and that this life has told so.
     pub overdue: BTreeSet<JobId>,
+    /// Runners whose creation takes so long that others are made elsewhere in their place.
+    pub stalled: BTreeSet<RunnerName>,
     /// Runners that register by themselves, wait for a job, and that GitHub sees offline: since which list.
     pub offline: BTreeMap<RunnerName, Timestamp>,
     /// Failed deletions of messages.
@@ -113,6 +115,7 @@ impl Pool {
             differs_since: None,
             unheard_since: None,
             overdue: BTreeSet::new(),
+            stalled: BTreeSet::new(),
             offline: BTreeMap::new(),
             acknowledge_attempt: None,
             absences: BTreeSet::new(),

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use dayfly_core::{
     effect::{Command, Effect, Flight, InstanceCall, Outcome, RegistrationCall, ScaleSetCall},
     model::{
-        Instance, PoolName, Registration, Runner, RunnerName, ScaleSetTrack, SessionTrack, Spec,
+        BackendName, Instance, PoolName, Registration, Runner, RunnerName, ScaleSetTrack,
+        SessionTrack, Spec, Used,
     },
     plan::{limits_at, pass},
     ports::Batch,
@@ -18,13 +19,15 @@ use super::CountingIds;
 /// What a pass is compared with.
 pub(super) struct Before {
     occupied: BTreeMap<PoolName, u32>,
+    used: BTreeMap<BackendName, Used>,
 }
 
 impl Before {
     pub(super) fn of(world: &World) -> Self {
         let occupied =
             world.pools().map(|pool| (pool.state.name.clone(), occupied(world, &pool.state.name)));
-        Self { occupied: occupied.collect() }
+        let used = world.backends().map(|(name, view)| (name.clone(), view.used)).collect();
+        Self { occupied: occupied.collect(), used }
     }
 }
 
@@ -52,6 +55,23 @@ pub(super) fn flight_of(outcome: &Outcome) -> Option<Flight> {
         | Outcome::WatchBroke { .. }
         | Outcome::Command(_) => return None,
     })
+}
+
+/// How much of each backend its rows take is counted rightly, and no pass takes more than a budget has.
+pub(super) fn budgets(world: &World, before: &Before) -> Result<(), String> {
+    for (name, view) in world.backends() {
+        let rows = world.runners().filter(|row| row.backend == *name && row.instance.may_live());
+        let used = rows.fold(Used::default(), |used, row| used.plus(row.share));
+        if used != view.used {
+            return Err(format!("backend {name}: {used:?} is used, and {:?} counted", view.used));
+        }
+        let had = before.used.get(name).copied().unwrap_or_default();
+        let grew = used.runners > had.runners;
+        if grew && !view.budget.holds(used) {
+            return Err(format!("backend {name} has {used:?}, over its budget: {:?}", view.budget));
+        }
+    }
+    Ok(())
 }
 
 /// No pass makes a row beyond `max`.

@@ -103,6 +103,7 @@ impl Lab {
         let before = checks::Before::of(&self.world);
         let done = pass(&mut self.world, &self.spec, self.now, &mut self.ids);
         checks::batch(&self.world, &self.spec, &before, &done.batch, self.now)?;
+        checks::budgets(&self.world, &before)?;
         for effect in &done.effects {
             checks::effect(&self.world, effect)?;
             let twin = effect.flight().filter(|flight| {

@@ -39,9 +39,19 @@ impl Outside {
         zero_counts: bool,
     ) -> Result<Option<Outcome>, String> {
         Ok(Some(match effect.clone() {
-            Effect::Instance { runner, call, .. } => {
+            Effect::Instance { runner, backend, call } => {
+                if matches!(call, InstanceCall::Create(_)) {
+                    self.on.insert(runner.clone(), backend);
+                }
                 let mut result = if fate == Fate::Fails {
-                    InstanceOutcome::Failed(engine_error(BackendErrorKind::Transient))
+                    // All say that nothing was done.
+                    let kinds = [
+                        BackendErrorKind::Transient,
+                        BackendErrorKind::NoCapacity,
+                        BackendErrorKind::Unreachable,
+                    ];
+                    let kind = kinds[usize::try_from(self.id()).unwrap_or(0) % kinds.len()];
+                    InstanceOutcome::Failed(engine_error(kind))
                 } else {
                     self.instance(&runner, &call)?
                 };
@@ -105,13 +115,15 @@ impl Outside {
                 };
                 Outcome::Acknowledged { pool, message, result }
             }
-            Effect::ListInstances { backend } => {
+            Effect::ListInstances { backend, .. } => {
                 let result = if fate == Fate::Works {
-                    Ok(self.instances.keys().filter_map(|name| self.record(name)).collect())
+                    let names = self.instances.keys();
+                    let there = names.filter(|name| self.on.get(*name) == Some(&backend));
+                    Ok(there.filter_map(|name| self.record(name)).collect())
                 } else {
                     Err(engine_error(BackendErrorKind::Unreachable))
                 };
-                Outcome::ListedInstances { backend, began_at, result }
+                Outcome::ListedInstances { backend, began_at, result, capacity: None }
             }
             Effect::ListRegistrations { scope } => {
                 let result = if fate == Fate::Works {

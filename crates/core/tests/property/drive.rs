@@ -40,7 +40,17 @@ impl Run {
         let mut pools = lab.spec.pools.values();
         let alone = pools.clone().all(|pool| pool.scale_set().is_none());
         let webhooks = pools.all(|pool| pool.demand == DemandSource::Webhook);
-        let outside = Outside::new(max, alone, webhooks);
+        let mut outside = Outside::new(max, alone, webhooks);
+        outside.most_on = lab
+            .spec
+            .budgets
+            .iter()
+            .map(|(name, of)| {
+                // Every instance takes two processors.
+                let cpus = of.cpu_millis.unwrap_or(u64::MAX) / 2_000;
+                (name.clone(), usize::try_from(cpus).unwrap_or(usize::MAX))
+            })
+            .collect();
         let mut run = Self { lab, outside, log: Vec::new(), next_due: None };
         run.pass()?;
         Ok(run)

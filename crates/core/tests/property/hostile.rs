@@ -6,9 +6,10 @@ use dayfly_core::{
         RegistrationOutcome, ScaleSetCall, ScaleSetOutcome,
     },
     model::{
-        BackendName, Exit, InstanceId, InstanceSpec, JobEntry, JobEntryKind, JobId, Message,
-        MessageId, PoolName, RegistrationId, RunnerGroupId, RunnerName, ScaleSetId, ScopeName,
-        SessionId, Sign, Statistics, Suffix, WorkflowJob, WorkflowJobId, WorkflowJobStatus,
+        BackendName, Capacity, Exit, InstanceId, InstanceSpec, JobEntry, JobEntryKind, JobId,
+        Message, MessageId, PoolName, RegistrationId, RunnerGroupId, RunnerName, ScaleSetId,
+        ScopeName, SessionId, Sign, Statistics, Suffix, WorkflowJob, WorkflowJobId,
+        WorkflowJobStatus,
     },
     ports::{
         BackendError, BackendErrorKind, CaughtUp, ForgeError, ForgeErrorKind, InstanceRecord,
@@ -93,6 +94,10 @@ impl Hostile<'_> {
                 } else {
                     Err(self.engine_error())
                 },
+                capacity: self.tape.chance(20).then(|| Capacity {
+                    cpu_millis: self.tape.pick(9_000) as u64,
+                    memory_bytes: self.tape.pick(9_000) as u64,
+                }),
             },
             12 => Outcome::ListedRegistrations {
                 scope: self.scope(),

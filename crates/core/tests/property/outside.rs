@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use dayfly_core::{
     effect::Outcome,
     model::{
-        Exit, InstanceId, JobEntry, JobEntryKind, JobId, Message, MessageId, RegistrationId,
-        RunnerName, ScaleSetId, SessionId, Sign, Statistics, WorkflowJob, WorkflowJobId,
-        WorkflowJobStatus,
+        BackendName, Exit, InstanceId, JobEntry, JobEntryKind, JobId, Message, MessageId,
+        RegistrationId, RunnerName, ScaleSetId, SessionId, Sign, Statistics, WorkflowJob,
+        WorkflowJobId, WorkflowJobStatus,
     },
     ports::{InstanceRecord, InstanceStatus, RunnerRecord},
 };
@@ -41,7 +41,7 @@ pub enum Process {
     Ended,
 }
 
-/// GitHub and one engine.
+/// GitHub and the engines.
 #[derive(Debug, Default)]
 pub struct Outside {
     pub max: usize,
@@ -59,6 +59,10 @@ pub struct Outside {
     now: Timestamp,
     pub registrations: BTreeMap<RunnerName, RegistrationId>,
     pub instances: BTreeMap<RunnerName, Process>,
+    /// The engine of each instance that ever was.
+    pub on: BTreeMap<RunnerName, BackendName>,
+    /// How many processes may live on each engine.
+    pub most_on: BTreeMap<BackendName, usize>,
     /// Configurations that the daemon holds in memory.
     pub held: BTreeMap<RunnerName, RegistrationId>,
     /// Messages that are not deleted.
@@ -269,11 +273,20 @@ impl Outside {
     }
 
     /// # Errors
-    /// Where there are more living processes than `max`.
+    /// Where there are more living processes than `max`, or on an engine than its budget.
     pub fn check(&self) -> Result<(), String> {
         let alive = self.instances.values().filter(|process| **process != Process::Ended).count();
         if alive > self.max {
             return Err(format!("{alive} instances live, over max {}: {self:?}", self.max));
+        }
+        for (engine, most) in &self.most_on {
+            let lives = |(name, process): &(&RunnerName, &Process)| {
+                self.on.get(*name) == Some(engine) && **process != Process::Ended
+            };
+            let alive = self.instances.iter().filter(lives).count();
+            if alive > *most {
+                return Err(format!("{alive} instances live on {engine}, over {most}: {self:?}"));
+            }
         }
         Ok(())
     }

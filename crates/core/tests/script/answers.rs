@@ -245,7 +245,8 @@ pub fn list(stage: &mut Stage, command: &str) -> Result<Outcome, String> {
                 })
                 .collect::<Result<_, String>>()?),
         };
-        return Ok(Outcome::ListedInstances { backend, began_at, result });
+        let capacity = stage.capacities.get(&backend).copied();
+        return Ok(Outcome::ListedInstances { backend, began_at, result, capacity });
     }
     let scope = words::scope(name)?;
     let flight = Flight::ListRegistrations(scope.clone());

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use dayfly_core::{
     model::{
-        BackendName, Deadlines, DemandSource, InstanceSpec, Limits, PoolSpec, ScaleSetSpec,
-        Schedule, ScopeKind, ScopeSpec, Spec,
+        BackendName, Budget, Capacity, Deadlines, DemandSource, Detected, InstanceSpec, Limits,
+        Place, Placement, PoolSpec, ScaleSetSpec, Schedule, ScopeKind, ScopeSpec, Spec,
     },
     ports::{Capabilities, HandOver},
 };
@@ -17,6 +17,8 @@ use super::words;
 pub struct Given {
     pub spec: Spec,
     pub backends: BTreeMap<BackendName, Capabilities>,
+    /// What each says that it has.
+    pub capacities: BTreeMap<BackendName, Capacity>,
 }
 
 impl Given {
@@ -54,8 +56,20 @@ impl Given {
             boots_fast: false,
             names_are_unique: false,
         };
+        let mut budget = Budget::default();
         for (option, value) in words::pairs(options)? {
             match option {
+                // `has=8`: it is asked, and has as many processors.
+                "has" => {
+                    let cpu_millis = words::number::<u64>(value)? * 1_000;
+                    let has = Capacity { cpu_millis, memory_bytes: 1 << 40 };
+                    self.capacities.insert(words::backend(name)?, has);
+                    let detected = Detected { cpus: true, memory: false };
+                    self.spec.detected.insert(words::backend(name)?, detected);
+                }
+                "runners" => budget.runners = Some(words::number(value)?),
+                "cpus" => budget.cpu_millis = Some(words::number::<u64>(value)? * 1_000),
+                "memory" => budget.memory_bytes = Some(words::number::<u64>(value)? << 30),
                 "creates" => capabilities.creates_max = words::number(value)?,
                 "soon" => capabilities.ready_in_four_minutes = words::number(value)?,
                 "names" => capabilities.names_are_unique = value == "unique",
@@ -63,6 +77,7 @@ impl Given {
                 _ => return Err(format!("`{option}` is no option of a backend")),
             }
         }
+        self.spec.budgets.insert(words::backend(name)?, budget);
         self.backends.insert(words::backend(name)?, capabilities);
         Ok(())
     }
@@ -77,9 +92,8 @@ impl Given {
             labels: Vec::new(),
             group: "Default".into(),
             demand: DemandSource::ScaleSet(ScaleSetSpec { name: name.to_string(), adopt: false }),
-            backend: first_backend,
-            instance: Arc::new(InstanceSpec::default()),
-            mark: "mark".into(),
+            places: vec![place(first_backend)],
+            placement: Placement::InOrder,
             priority: 0,
             limits: Limits { warm: 0, min_idle: 0, max: 10 },
             schedules: Vec::new(),
@@ -88,10 +102,24 @@ impl Given {
         };
         let (schedules, options): (Vec<_>, Vec<_>) =
             options.iter().cloned().partition(|option| option.contains(" * "));
-        for (option, value) in words::pairs(&options)? {
+        let options = words::pairs(&options)?;
+        if let Some(on) = options.get("on") {
+            let backends: Result<Vec<_>, _> = on.split(',').map(words::backend).collect();
+            pool.places = backends?.into_iter().map(place).collect();
+        }
+        for (option, value) in options {
             match option {
+                "on" => {}
+                "spread" => pool.placement = Placement::Spread,
+                "cpus" => {
+                    let millis = words::number::<u64>(value)? * 1_000;
+                    each(&mut pool, |instance| instance.cpu_millis = Some(millis));
+                }
+                "memory" => {
+                    let bytes = words::number::<u64>(value)? << 30;
+                    each(&mut pool, |instance| instance.memory_bytes = Some(bytes));
+                }
                 "scope" => pool.scope = words::scope(value)?,
-                "on" => pool.backend = words::backend(value)?,
                 "max" => pool.limits.max = words::number(value)?,
                 "min_idle" => pool.limits.min_idle = words::number(value)?,
                 "warm" => pool.limits.warm = words::number(value)?,
@@ -102,9 +130,8 @@ impl Given {
                 "demand" if value == "webhook" => pool.demand = DemandSource::Webhook,
                 "labels" => pool.labels = value.split(',').map(str::to_owned).collect(),
                 "image" => {
-                    pool.mark = value.into();
-                    pool.instance =
-                        Arc::new(InstanceSpec { image: value.into(), ..InstanceSpec::default() });
+                    each(&mut pool, |instance| instance.image = value.into());
+                    pool.places.iter_mut().for_each(|place| place.mark = value.into());
                 }
                 "creating" => pool.deadlines.creating = words::duration(value)?,
                 "booting" => pool.deadlines.booting = words::duration(value)?,
@@ -121,11 +148,24 @@ impl Given {
             pool.schedules.push(read_schedule(&schedule)?);
         }
         if pool.scale_set().is_none() {
-            let mark = pool.demand.mark(&pool.instance, &pool.scope, &pool.group, &pool.labels);
-            pool.mark = mark.into();
+            let PoolSpec { demand, scope, group, labels, places, .. } = &mut pool;
+            for place in places {
+                place.mark = demand.mark(&place.instance, scope, group, labels).into();
+            }
         }
         self.spec.pools.insert(pool.name.clone(), pool);
         Ok(())
+    }
+}
+
+fn place(backend: BackendName) -> Place {
+    Place { backend, instance: Arc::new(InstanceSpec::default()), mark: "mark".into() }
+}
+
+/// Changes what is made, wherever it is made.
+fn each(pool: &mut PoolSpec, change: impl Fn(&mut InstanceSpec)) {
+    for place in &mut pool.places {
+        change(Arc::make_mut(&mut place.instance));
     }
 }
 

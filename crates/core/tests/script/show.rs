@@ -93,7 +93,8 @@ pub fn effect(effect: &Effect) -> String {
         }
         Effect::StopPoll { pool } => format!("{pool}: stop the poll"),
         Effect::Acknowledge { pool, message, .. } => format!("{pool}: acknowledge {message}"),
-        Effect::ListInstances { backend } => format!("list {backend}"),
+        Effect::ListInstances { backend, measures: false } => format!("list {backend}"),
+        Effect::ListInstances { backend, measures: true } => format!("list and measure {backend}"),
         Effect::ListRegistrations { scope } => format!("list {scope}"),
         Effect::CatchUp { scope, repositories, cursor } => {
             let of = if repositories.is_empty() {
@@ -167,6 +168,13 @@ pub fn status(stage: &mut Stage) {
     }
     for backend in status.backends.iter().filter(|backend| backend.trouble.is_some()) {
         lines.push(format!("=> {} is in trouble: {:?}", backend.name, backend.trouble));
+    }
+    for backend in status.backends.iter().filter(|backend| !backend.budget.is_empty()) {
+        lines.push(format!("=> {} uses {}", backend.name, backend.budget));
+    }
+    for backend in status.backends.iter().filter(|backend| backend.breaker != "closed") {
+        let Some((error, until)) = &backend.breaker_trouble else { continue };
+        lines.push(format!("=> {} is {}: {error}, next at {until}", backend.name, backend.breaker));
     }
     for scope in status.scopes.iter().filter(|scope| scope.catch_up_trouble.is_some()) {
         lines.push(format!("=> {} is not caught up: {:?}", scope.name, scope.catch_up_trouble));

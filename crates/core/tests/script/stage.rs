@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use dayfly_core::{
     effect::{Effect, Flight, Outcome},
-    model::{RegistrationId, RunnerName, Suffix},
+    model::{BackendName, Capacity, RegistrationId, RunnerName, Suffix},
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -21,6 +21,8 @@ const STRANGERS: u64 = 1 << 45;
 #[derive(Debug)]
 pub struct Stage {
     pub lab: Lab,
+    /// What the backends say that they have.
+    pub capacities: BTreeMap<BackendName, Capacity>,
     pub start: Timestamp,
     /// What came of the command so far.
     pub out: Vec<String>,
@@ -36,6 +38,7 @@ impl Stage {
         Self {
             start: lab.now,
             lab,
+            capacities: BTreeMap::new(),
             out: Vec::new(),
             aliases: Vec::new(),
             named: 0,

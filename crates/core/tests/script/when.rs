@@ -28,6 +28,7 @@ pub fn run(lines: &mut [Line]) -> Result<(), String> {
                 let now: Timestamp = START.parse().map_err(|_| "no start".to_owned())?;
                 let lab = Lab::new(given.spec.clone(), given.backends.clone(), now);
                 let mut begun = Stage::new(lab);
+                begun.capacities.clone_from(&given.capacities);
                 let told = begun.pass().map(|()| std::mem::take(&mut begun.out));
                 stage = Some(begun);
                 told
@@ -185,8 +186,9 @@ fn up(stage: &mut Stage) -> Result<(), String> {
         for call in calls {
             let began_at = stage.lab.now;
             let outcome = match call {
-                Effect::ListInstances { backend } => {
-                    Outcome::ListedInstances { backend, began_at, result: Ok(Vec::new()) }
+                Effect::ListInstances { backend, .. } => {
+                    let capacity = stage.capacities.get(&backend).copied();
+                    Outcome::ListedInstances { backend, began_at, result: Ok(Vec::new()), capacity }
                 }
                 Effect::ListRegistrations { scope } => {
                     Outcome::ListedRegistrations { scope, began_at, result: Ok(Vec::new()) }

@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use anyhow::{Context, Result};
 use dayfly_config::Config;
 use dayfly_core::{
-    model::{ControllerId, PoolSpec, ScopeName},
+    model::{ControllerId, InstanceSpec, PoolName, ScopeName},
     ports::{Backend, Finding, Forge},
 };
 use dayfly_engine::SteadyClock;
@@ -109,17 +109,15 @@ async fn outside(
         let what = format!("backend {name}");
         match run::backend(name, backend, config, controller) {
             Ok(backend) => {
-                let pools = config
-                    .spec
-                    .pools
-                    .values()
-                    .filter(|pool| pool.backend == *name)
-                    .cloned()
-                    .collect();
+                let pools = config.spec.pools.values();
+                let made = pools.filter_map(|pool| {
+                    let place = pool.place(name)?;
+                    Some((pool.name.clone(), Arc::clone(&place.instance)))
+                });
+                let made = made.collect();
                 let order = tasks.len();
-                tasks.spawn(
-                    async move { (order, of_backend(&what, backend.as_ref(), pools).await) },
-                );
+                tasks
+                    .spawn(async move { (order, of_backend(&what, backend.as_ref(), made).await) });
             }
             Err(failure) => findings.push(wrong(&what, &failure)),
         }
@@ -155,15 +153,17 @@ async fn of_scope(what: &str, forge: &dyn Forge, groups: &BTreeSet<String>) -> V
     findings
 }
 
-async fn of_backend(what: &str, backend: &dyn Backend, pools: Vec<PoolSpec>) -> Vec<Finding> {
+/// What the pools make on a backend.
+async fn of_backend(
+    what: &str,
+    backend: &dyn Backend,
+    made: Vec<(PoolName, Arc<InstanceSpec>)>,
+) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
-    for pool in pools {
-        for finding in backend.check(&pool.instance).await {
-            let finding = Finding {
-                what: format!("{what}, pool {}: {}", pool.name, finding.what),
-                ..finding
-            };
-            findings.push(finding);
+    for (pool, instance) in made {
+        for finding in backend.check(&instance).await {
+            let what = format!("{what}, pool {pool}: {}", finding.what);
+            findings.push(Finding { what, ..finding });
         }
     }
     findings

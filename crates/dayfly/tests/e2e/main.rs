@@ -14,6 +14,7 @@ mod load;
 mod lxd;
 #[path = "../../../backends/tests/engines/lxd/private.rs"]
 mod lxd_private;
+mod places;
 mod processes;
 mod scan;
 mod site;

@@ -50,10 +50,23 @@ pub struct Setup {
     pub max: usize,
     /// Further lines of the pool.
     pub more: String,
+    /// A backend that the pool names before that.
+    pub first: Option<First>,
     /// The store lies on a small disk of its own, which can be filled; needs root.
     pub small_disk: bool,
     /// Daemon and runners reach GitHub by a way that can be cut.
     pub cuttable: bool,
+}
+
+/// A pool's first backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum First {
+    /// Processes, with a budget of so many runners.
+    Limited(usize),
+    /// Processes whose runner program is not there.
+    Bare,
+    /// It hangs on every call.
+    Hanging,
 }
 
 /// What makes the instances.
@@ -89,6 +102,7 @@ impl Default for Setup {
             demand: "scale-set",
             max: 4,
             more: String::new(),
+            first: None,
             small_disk: false,
             cuttable: false,
         }
@@ -133,7 +147,8 @@ impl Site {
         let mut site = Self { github, setup, daemon, load, disk, way, starts: 0, directory };
         let auth = site.credential().await;
         let backend = site.backend();
-        site.configure(&auth, &backend);
+        let first = site.first(&backend.1);
+        site.configure(&auth, &backend, first);
         site
     }
 
@@ -206,13 +221,45 @@ impl Site {
         }
     }
 
-    fn configure(&self, auth: &str, (backend, image): &(String, String)) {
+    /// The first of two backends, with what the second one makes as `image`.
+    fn first(&mut self, image: &str) -> Option<(String, String)> {
+        let directory = self.path("first-instances");
+        let processes = format!("process: {{ directory: {} }}", directory.display());
+        Some(match self.setup.first? {
+            First::Limited(runners) => {
+                (format!("{processes}, budget: {{ runners: {runners} }}"), image.to_owned())
+            }
+            First::Bare => (processes, self.path("nothing-here").display().to_string()),
+            First::Hanging => {
+                let socket = self.path("first.sock");
+                let load = Load::start(&socket, &self.path("first.log"));
+                load.freeze(true);
+                self.load = Some(load);
+                (format!("noop: {{ socket: {} }}", socket.display()), "none".to_owned())
+            }
+        })
+    }
+
+    fn configure(
+        &self,
+        auth: &str,
+        (backend, image): &(String, String),
+        first: Option<(String, String)>,
+    ) {
+        let (more_backends, names, image) = match first {
+            None => (String::new(), "it", format!("\"{image}\"")),
+            Some((first, of_first)) => (
+                format!("first: {{ {first} }}, "),
+                "first, it",
+                format!("{{ first: \"{of_first}\", it: \"{image}\" }}"),
+            ),
+        };
         let Setup { scope, demand, max, more, .. } = &self.setup;
         let base = self.way.as_ref().map_or(&self.github.base, |way| &way.base);
         let store = self.store_file();
         let text = format!(
-            "github: [{{ url: {base}/{scope}, auth: {{ {auth} }} }}]\nbackends: {{ it: {{ {backend} }} }}\npools:\n  - name: e2e\n    \
-             labels: [e2e]\n    demand: {demand}\n    backends: [it]\n    image: \"{image}\"\n    max: {max}\n    \
+            "github: [{{ url: {base}/{scope}, auth: {{ {auth} }} }}]\nbackends: {{ {more_backends}it: {{ {backend} }} }}\npools:\n  - name: e2e\n    \
+             labels: [e2e]\n    demand: {demand}\n    backends: [{names}]\n    image: {image}\n    max: {max}\n    \
              environment: {{ RUNNER_ALLOW_RUNASROOT: \"1\" }}\n{more}store: {{ sqlite: {} }}\n",
             store.display()
         );
@@ -398,10 +445,14 @@ impl Site {
     pub async fn instances(&mut self, controller: ControllerId) -> usize {
         match &self.setup.making {
             Making::Process => {
-                let options = ProcessOptions { directory: self.path("instances") };
-                let listed =
-                    ProcessBackend::new(&options, controller).unwrap().list().await.unwrap().len();
-                listed + working_in(&self.path("instances")).len()
+                let mut found = 0;
+                for directory in [self.path("instances"), self.path("first-instances")] {
+                    found += working_in(&directory).len();
+                    let options = ProcessOptions { directory };
+                    let backend = ProcessBackend::new(&options, controller).unwrap();
+                    found += backend.list().await.unwrap().len();
+                }
+                found
             }
             Making::Noop => self.engine_report()["instances"].as_array().unwrap().len(),
             Making::Docker { socket, .. } => containers(socket, controller).unwrap().len(),

@@ -14,7 +14,8 @@ use std::{
 use dayfly_core::{
     model::{
         ControllerId, Deadlines, DemandSource, Event, Instance, InstanceId, InstanceSpec, Limits,
-        PoolSpec, Runner, RunnerName, ScaleSetSpec, ScopeKind, ScopeSpec, Spec, Suffix,
+        Place, Placement, PoolSpec, Runner, RunnerName, ScaleSetSpec, ScopeKind, ScopeSpec, Spec,
+        Suffix,
     },
     ports::{Batch, EventSink, Ids, Store, StoreError, StoreErrorKind, Stored},
 };
@@ -88,9 +89,12 @@ fn pool() -> PoolSpec {
         labels: vec!["x64".into()],
         group: "Default".into(),
         demand: DemandSource::ScaleSet(ScaleSetSpec { name: "linux".into(), adopt: false }),
-        backend: "here".to_owned().try_into().unwrap(),
-        mark: instance.mark().into(),
-        instance: Arc::new(instance),
+        places: vec![Place {
+            backend: "here".to_owned().try_into().unwrap(),
+            mark: instance.mark().into(),
+            instance: Arc::new(instance),
+        }],
+        placement: Placement::InOrder,
         priority: 0,
         limits: Limits { warm: 1, min_idle: 0, max: 10 },
         schedules: Vec::new(),
@@ -105,7 +109,8 @@ impl Daemon {
         let now = dayfly_core::ports::Clock::now(&clock);
         let pool = pool();
         let runner = RunnerName::compose(&pool.name, controller, Suffix::from_bits(99));
-        let mut row = Runner::planned(runner.clone(), pool.backend.clone(), pool.mark.clone(), now);
+        let Place { backend, mark, .. } = pool.places[0].clone();
+        let mut row = Runner::planned(runner.clone(), backend, mark, now);
         row.instance = Instance::Ready { since: now, id: InstanceId("an-id".into()) };
         row.generation = 1;
         let scope = ScopeSpec {
@@ -116,6 +121,7 @@ impl Daemon {
         let spec = Spec {
             scopes: BTreeMap::from([(pool.scope.clone(), scope)]),
             pools: BTreeMap::from([(pool.name.clone(), pool)]),
+            ..Spec::default()
         };
         let stored = Stored {
             controller,

@@ -11,8 +11,8 @@ use std::{
 
 use dayfly_core::{
     model::{
-        ControllerId, FAILURES_TO_PAUSE, PoolName, PoolState, Reason, Runner, RunnerName,
-        TroubleKey, WorkflowJobId, WorkflowJobStatus,
+        BackendName, ControllerId, FAILURES_TO_PAUSE, PoolName, PoolState, Reason, Runner,
+        RunnerName, TroubleKey, WorkflowJobId, WorkflowJobStatus,
     },
     ports::{Batch, Store, StoreError, StoreErrorKind, Stored},
 };
@@ -36,8 +36,8 @@ pub(crate) struct Disk {
     pools: BTreeMap<PoolName, (PoolState, Option<Duration>)>,
     pub(crate) commits: u64,
     workflow_jobs: BTreeMap<WorkflowJobId, WorkflowJobStatus>,
-    /// Pools whose creation failed so often that it is tried one at a time.
-    proving: BTreeSet<PoolName>,
+    /// Where the creation of a pool failed so often that it is tried one at a time.
+    proving: BTreeSet<(PoolName, BackendName)>,
 }
 
 /// A pool, as the disk knows it.
@@ -90,7 +90,7 @@ impl Disk {
 
     /// Whether a pool's creation is tried one at a time.
     pub(crate) fn is_proving(&self, pool: &str) -> bool {
-        self.proving.contains(pool)
+        self.proving.iter().any(|(of, _)| of.as_str() == pool)
     }
 
     fn of_set(&self, set: i64) -> Option<&(PoolState, Option<Duration>)> {
@@ -144,11 +144,12 @@ impl Disk {
             };
         }
         for (key, trouble) in &batch.troubles {
-            if let TroubleKey::Creation { pool, .. } = key {
+            if let TroubleKey::Creation { pool, backend, .. } = key {
+                let place = (pool.clone(), backend.clone());
                 if trouble.as_ref().is_some_and(|known| known.failures >= FAILURES_TO_PAUSE) {
-                    self.proving.insert(pool.clone());
+                    self.proving.insert(place);
                 } else {
-                    self.proving.remove(pool);
+                    self.proving.remove(&place);
                 }
             }
         }

@@ -7,7 +7,7 @@ use dayfly_core::model::RunnerName;
 use super::{State, disk::index_of};
 use crate::{
     checks::Check,
-    scenario::{Source, What},
+    scenario::{EnginePlan, PoolPlan, Source, What},
 };
 
 impl State {
@@ -32,14 +32,32 @@ impl State {
     /// How long one pool takes for its jobs.
     pub(super) fn time_for_jobs_of(&self, index: usize) -> Duration {
         let Some(pool) = self.scenario.pools.get(index) else { return Duration::ZERO };
-        let engine = &self.scenario.engines[pool.engine];
+        let boots = self.scenario.engines_of(pool).map(|engine| engine.boot);
         // A boot, a registration and an end beside the job itself.
-        let beside = engine.boot + Duration::from_secs(60);
+        let beside = boots.max().unwrap_or(Duration::ZERO) + Duration::from_secs(60);
         let of_pool = self.jobs.rows.iter().filter(|row| row.pool == index);
         let work: Duration = of_pool.map(|row| row.takes() + beside).sum();
         // Where no jobs are counted, as many run at once as wait for one.
         let most = if pool.source == Source::Fixed { pool.min_idle } else { pool.max };
-        work / engine.room.min(most).max(1)
+        // Of a budget other pools keep what they keep idle.
+        let room: u32 = pool.engines.iter().map(|engine| self.room_for(pool, *engine)).sum();
+        work / room.min(most).max(1)
+    }
+
+    /// How many instances of a pool an engine has room for beside what the other pools keep there.
+    fn room_for(&self, pool: &PoolPlan, engine: usize) -> u32 {
+        let Some(plan) = self.scenario.engines.get(engine) else { return 0 };
+        let (mut runners, mut cpus) = (0, 0);
+        for other in self.scenario.pools_of(engine) {
+            runners += other.min_idle + other.warm;
+            cpus += (other.min_idle + other.warm) * other.cpus;
+        }
+        let left = EnginePlan {
+            runners: plan.runners.map(|limit| limit.saturating_sub(runners)),
+            cpus: plan.cpus.map(|limit| limit.saturating_sub(cpus)),
+            ..plan.clone()
+        };
+        plan.room.min(left.budget_for(pool.cpus))
     }
 
     fn is_ours(&self, name: &str) -> bool {
@@ -136,10 +154,15 @@ impl State {
 
     /// Whether the scenario has no trouble at all: what is promised then holds to the letter.
     pub(crate) fn is_calm(&self) -> bool {
-        let room = self.scenario.pools.iter().enumerate().all(|(index, _)| {
-            let engine = self.scenario.pools[index].engine;
-            let wanted = self.scenario.pools.iter().filter(|pool| pool.engine == engine);
-            wanted.map(|pool| pool.max).sum::<u32>() <= self.scenario.engines[engine].room
+        let room = self.scenario.engines.iter().enumerate().all(|(index, engine)| {
+            let (mut runners, mut cpus) = (0, 0);
+            for pool in self.scenario.pools_of(index) {
+                runners += pool.max;
+                cpus += pool.max * pool.cpus;
+            }
+            runners <= engine.room
+                && engine.runners.is_none_or(|limit| runners <= limit)
+                && engine.cpus.is_none_or(|limit| cpus <= limit)
         });
         room && self.scenario.sync < Duration::from_secs(1)
             && self.scenario.items.iter().all(|item| matches!(item.what, What::Jobs { .. }))

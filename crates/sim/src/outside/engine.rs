@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use dayfly_core::{
-    model::{ControllerId, Instance, InstanceId, InstanceSpec, Registration, RunnerName},
+    model::{Capacity, ControllerId, Instance, InstanceId, InstanceSpec, Registration, RunnerName},
     ports::{
         Backend, BackendError, BackendErrorKind, BoxFuture, Capabilities, CreateRequest, Created,
         Finding, HandOver, InstanceRecord, JitConfig, WatchSink,
@@ -210,6 +210,7 @@ impl State {
             return Err(error(BackendErrorKind::Unknown, "perhaps"));
         }
         self.check_max(runner);
+        self.check_backend_budget(index, runner);
         let id = self.make(index, runner, fault, false);
         if fault == Some(EngineFault::Twice) {
             self.make(index, runner, None, true);
@@ -362,6 +363,11 @@ impl Backend for EnginePort {
             }
             self.call(EngineCall::List, &mut list).await
         })
+    }
+
+    fn capacity(&self) -> BoxFuture<'_, Result<Capacity, BackendError>> {
+        let cpu_millis = u64::from(self.plan.cpus.unwrap_or(0)) * 1_000;
+        Box::pin(async move { Ok(Capacity { cpu_millis, memory_bytes: 0 }) })
     }
 
     fn inspect<'a>(

@@ -205,14 +205,16 @@ impl State {
 
     /// What lasts in a pool: while users keep it closed, its engine is away, or GitHub, or the disk is full.
     fn closed_times(&self, pool: usize) -> Vec<Trouble> {
-        let engine = self.scenario.pools[pool].engine;
+        let engines = &self.scenario.pools[pool].engines;
         let healed = self.healed_at;
         let mut found = Vec::new();
         let mut closed_at = None;
         for item in &self.scenario.items {
             let lasting = match &item.what {
                 What::Outage { lasts, .. } => Some((*lasts, "github")),
-                What::EngineAway { engine: of, lasts } if *of == engine => Some((*lasts, "engine")),
+                What::EngineAway { engine: of, lasts } if engines.contains(of) => {
+                    Some((*lasts, "engine"))
+                }
                 What::DiskFull { lasts } => Some((*lasts, "disk")),
                 What::ForeignSet { pool: of, lasts }
                 | What::ForeignSession { pool: of, polls: lasts }

@@ -309,6 +309,7 @@ fn missed_by(fault: &str) -> &'static str {
         "engine" => "three assignments were missed: engines' faults",
         "user" => "three assignments were missed: users' commands",
         "disk" => "three assignments were missed: the disk",
+        "budget" => "three assignments were missed: a backend's budget was used up",
         _ => "three assignments were missed: the daemon was away",
     }
 }

@@ -225,9 +225,11 @@ impl State {
         self.look(Check::Capacity, advertised <= max, || {
             format!("pool p{} advertises {advertised} of max {max}", pool.index)
         });
-        let engine = &self.engines[plan.engine];
         let (life, now) = (self.github.newest_life(), self.now());
-        let long_away = engine.away_since.is_some_and(|since| since.max(life) + AWAY_GRACE < now);
+        let long_away = plan.engines.iter().all(|engine| {
+            let since = self.engines[*engine].away_since;
+            since.is_some_and(|since| since.max(life) + AWAY_GRACE < now)
+        });
         if long_away {
             self.look(Check::Capacity, advertised == 0, || {
                 format!("pool p{} has no engine and advertises {advertised}", pool.index)

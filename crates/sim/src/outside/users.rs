@@ -248,6 +248,46 @@ impl State {
         });
     }
 
+    /// Before an instance is made: the budget that the user gives its backend is not passed by it.
+    pub(super) fn check_backend_budget(&mut self, engine: usize, runner: &RunnerName) {
+        let cpus_of = |name: &RunnerName| {
+            let plan = index_of(name.pool_str()).and_then(|index| self.scenario.pools.get(index));
+            plan.map_or(0, |plan| plan.cpus)
+        };
+        let Some(plan) = self.scenario.engines.get(engine) else { return };
+        if plan.runners.is_none() && plan.cpus.is_none() {
+            return;
+        }
+        let (limits, mine) = ((plan.runners, plan.cpus), cpus_of(runner));
+        let living = self.engines[engine].iter().filter(|made| made.lives() && !made.beyond);
+        let (mut runners, mut cpus) = (1, mine);
+        for made in living {
+            runners += 1;
+            cpus += cpus_of(&made.name);
+        }
+        let kept = limits.0.is_none_or(|limit| runners <= limit)
+            && limits.1.is_none_or(|limit| cpus <= limit);
+        // With it the budget may be used up: what other jobs miss from then on is explained by it.
+        let full = limits.0.is_some_and(|limit| runners >= limit)
+            || limits.1.is_some_and(|limit| cpus + self.largest_of(engine) > limit);
+        if full {
+            let now = self.now();
+            self.troubles.push(super::Trouble {
+                from: now,
+                until: now,
+                why: super::missed_by("budget"),
+            });
+        }
+        self.look(Check::BackendBudget, kept, || {
+            format!("engine e{engine} has {runners} instances with {cpus} processors with {runner}, over {limits:?}")
+        });
+    }
+
+    /// The most processors that an instance takes of an engine.
+    fn largest_of(&self, engine: usize) -> u32 {
+        self.scenario.pools_of(engine).map(|pool| pool.cpus).max().unwrap_or(0)
+    }
+
     /// Before an instance is destroyed: its runner has no job, or somebody who may said that it goes all the same.
     pub(super) fn check_destroy(&mut self, engine: usize, serial: u64) {
         let Some(made) = self.engines[engine].get(serial) else { return };

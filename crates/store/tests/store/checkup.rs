@@ -43,7 +43,7 @@ fn a_store_in_order_has_no_problems() {
     let before = fs::read(&path).unwrap();
     let checkup = Checkup::of(&path).unwrap();
     assert_eq!(checkup.problems, Vec::<String>::new());
-    assert_eq!((checkup.version, checkup.controller), (Some(2), Some(controller())));
+    assert_eq!((checkup.version, checkup.controller), (Some(3), Some(controller())));
     assert!(checkup.runners > 200 && checkup.jobs > 1 && checkup.pools == 1, "{checkup:?}");
     assert_eq!(fs::read(&path).unwrap(), before, "a check changes nothing");
 

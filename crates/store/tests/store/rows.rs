@@ -7,8 +7,8 @@ use dayfly_core::{
         Attempt, BackendName, ControllerId, Exit, Instance, InstanceId, Job, JobId, JobState,
         MessageId, PoolName, PoolState, Proof, Reason, Registration, RegistrationId, Retiring,
         Runner, RunnerGroupId, RunnerName, ScaleSetId, ScaleSetTrack, ScopeName, ScopeState,
-        SessionId, SessionTrack, Statistics, Suffix, TrackedJob, Trouble, TroubleKey, WorkflowJob,
-        WorkflowJobId, WorkflowJobStatus,
+        SessionId, SessionTrack, Share, Statistics, Suffix, TrackedJob, Trouble, TroubleKey,
+        WorkflowJob, WorkflowJobId, WorkflowJobStatus,
     },
     ports::{Batch, JobKey},
 };
@@ -54,6 +54,7 @@ pub fn full_runner(number: u64) -> Runner {
     };
     Runner {
         generation: 2,
+        share: Share { cpu_millis: 1_500, memory_bytes: u64::MAX },
         instance: Instance::Removing { since: at(7), exit: Some(exit) },
         registration: Registration::Busy {
             since: at(5),
@@ -164,6 +165,7 @@ pub fn trouble_keys() -> Vec<TroubleKey> {
     let (pool, backend) = (pool_name(), BackendName::new("here").unwrap());
     vec![
         TroubleKey::Creation { pool: pool.clone(), backend: backend.clone(), mark: ODD.into() },
+        TroubleKey::Creates { backend: backend.clone() },
         TroubleKey::Backend { backend },
         TroubleKey::Credential { scope: ScopeName::new("acme").unwrap() },
         TroubleKey::ScaleSet { pool },

@@ -1,7 +1,7 @@
 //! An engine.
 
 use dayfly_core::{
-    model::{ControllerId, InstanceId, InstanceSpec, RunnerName},
+    model::{Capacity, ControllerId, InstanceId, InstanceSpec, RunnerName},
     ports::{
         Backend, BackendError, BackendErrorKind, BoxFuture, Capabilities, CreateRequest, Created,
         Finding, HandOver, InstanceRecord, InstanceStatus, JitConfig, WatchSink,
@@ -76,6 +76,13 @@ impl Backend for FakeBackend {
         Box::pin(async {
             self.site.note(format!("list {}", self.name));
             Ok(self.records())
+        })
+    }
+
+    fn capacity(&self) -> BoxFuture<'_, Result<Capacity, BackendError>> {
+        Box::pin(async {
+            self.site.note(format!("measure {}", self.name));
+            Ok(Capacity { cpu_millis: 4_000, memory_bytes: 8 << 30 })
         })
     }
 

@@ -14,8 +14,9 @@ use std::{
 use dayfly_core::{
     model::{
         ControllerId, Deadlines, DemandSource, Event, Exit, InstanceSpec, JobEntry, JobEntryKind,
-        JobId, Limits, Message, MessageId, PoolSpec, RegistrationId, RunnerName, ScaleSetSpec,
-        ScopeKind, ScopeSpec, SessionId, Spec, Statistics, Suffix, WorkflowJob, later,
+        JobId, Limits, Message, MessageId, Place, Placement, PoolSpec, RegistrationId, RunnerName,
+        ScaleSetSpec, ScopeKind, ScopeSpec, SessionId, Spec, Statistics, Suffix, WorkflowJob,
+        later,
     },
     ports::{
         Backend, Clock, EventSink, Forge, Ids, InstanceEvent, InstanceStatus, ScaleSetRecord, Store,
@@ -253,9 +254,12 @@ pub fn pool(name: &str, warm: u32) -> PoolSpec {
         labels: Vec::new(),
         group: "Default".into(),
         demand: DemandSource::ScaleSet(ScaleSetSpec { name: name.into(), adopt: false }),
-        backend: format!("on-{name}").try_into().unwrap(),
-        mark: instance.mark().into(),
-        instance: Arc::new(instance),
+        places: vec![Place {
+            backend: format!("on-{name}").try_into().unwrap(),
+            mark: instance.mark().into(),
+            instance: Arc::new(instance),
+        }],
+        placement: Placement::InOrder,
         priority: 0,
         limits: Limits { warm, min_idle: 0, max: 10 },
         schedules: Vec::new(),
@@ -272,6 +276,7 @@ pub fn spec(pools: impl IntoIterator<Item = PoolSpec>) -> Arc<Spec> {
     Arc::new(Spec {
         scopes: BTreeMap::from([("acme".to_owned().try_into().unwrap(), scope)]),
         pools: pools.into_iter().map(|pool| (pool.name.clone(), pool)).collect(),
+        ..Spec::default()
     })
 }
 
@@ -306,10 +311,11 @@ pub fn start(
         later("2026-11-21T08:00:00Z".parse().unwrap(), site.since.elapsed().try_into().unwrap());
     let clock: Arc<dyn Clock> = Arc::new(SteadyClock::starting_at(wall));
     let forge: Arc<dyn Forge> = Arc::new(site.clone());
-    let backends = spec.pools.values().map(|pool| {
+    let places = spec.pools.values().flat_map(|pool| &pool.places);
+    let backends = places.map(|place| {
         let backend: Arc<dyn Backend> =
-            Arc::new(FakeBackend::new(site.clone(), pool.backend.as_str()));
-        (pool.backend.clone(), backend)
+            Arc::new(FakeBackend::new(site.clone(), place.backend.as_str()));
+        (place.backend.clone(), backend)
     });
     let mut store = store.clone();
     let stored = store.load().unwrap();

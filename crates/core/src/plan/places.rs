@@ -1,0 +1,324 @@
+//! Which of a pool's backends makes its next runner, and why the others do not.
+//!
+//! A place that can't make one is passed over at once, so that a job waits for no back-off while another place is free.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{census::Census, earlier};
+use crate::{
+    effect::Flight,
+    model::{
+        BackendName, Budget, FAILURES_TO_PAUSE, Instance, LOAD_WHOLE, Place, Placement, PoolSpec,
+        Registration, Runner, Share, Trouble, TroubleKey, Used, later,
+    },
+    planted::{Bug, planted},
+    world::{Action, BackendView, Pool, World},
+};
+
+/// How long a place is waited for whose first list is under way, so that a restart sends no runner to the second place
+/// because the first one answered a moment later.
+const FIRST_LIST: SignedDuration = SignedDuration::from_secs(5);
+
+/// A creation that takes more than this part of its deadline is not waited for where another place is free: one minute of
+/// the usual five, which leaves a job three of the four in which it has to start (F15).
+const STALLED_AFTER: i32 = 5;
+
+/// What each backend still takes in this plan.
+#[derive(Debug, Clone)]
+pub(crate) struct Room(BTreeMap<BackendName, Free>);
+
+#[derive(Debug, Clone)]
+struct Free {
+    /// Create calls.
+    creates: u32,
+    /// Rows that this plan adds.
+    planned: u32,
+    budget: Budget,
+    used: Used,
+}
+
+impl Room {
+    pub(crate) fn new(world: &World, now: Timestamp) -> Self {
+        let free = |(name, view): (&BackendName, &BackendView)| {
+            let most = match breaker(world, name, now) {
+                Breaker::Closed => view.capabilities.creates_max,
+                Breaker::HalfOpen(_) => 1,
+                Breaker::Open(_) => 0,
+            };
+            let creates = most.saturating_sub(view.creates);
+            let free = Free { creates, planned: 0, budget: view.budget, used: view.used };
+            (name.clone(), free)
+        };
+        Self(world.backends().map(free).collect())
+    }
+
+    /// Takes a create call's place, where there is one.
+    pub(super) fn take(&mut self, backend: &BackendName) -> bool {
+        match self.0.get_mut(backend) {
+            Some(free) if free.creates > 0 => {
+                free.creates -= 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// A row more.
+    fn plan(&mut self, place: &Place) {
+        if let Some(free) = self.0.get_mut(&place.backend) {
+            free.planned += 1;
+            free.used = free.used.plus(Share::of(&place.instance));
+        }
+    }
+}
+
+/// Whether create calls are made on a backend, whatever the pool.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Breaker<'a> {
+    /// They are.
+    Closed,
+    /// None is, until the trouble's next attempt.
+    Open(&'a Trouble),
+    /// One at a time, until one works.
+    HalfOpen(&'a Trouble),
+}
+
+/// The state of a backend's circuit breaker.
+pub(crate) fn breaker<'a>(world: &'a World, backend: &BackendName, now: Timestamp) -> Breaker<'a> {
+    match world.trouble(&TroubleKey::Creates { backend: backend.clone() }) {
+        Some(trouble) if trouble.failures < FAILURES_TO_PAUSE => Breaker::Closed,
+        Some(trouble) if trouble.next_attempt_at > now => Breaker::Open(trouble),
+        Some(trouble) => Breaker::HalfOpen(trouble),
+        None => Breaker::Closed,
+    }
+}
+
+/// Why a place makes no runner now.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Passed<'a> {
+    /// The backend was not listed yet in this life.
+    Unlisted,
+    /// Its first list is under way, and waited for until then.
+    Soon(Timestamp),
+    /// It can't be reached.
+    Trouble(&'a Trouble),
+    /// Its circuit breaker is open, or half open while another call is under way.
+    Breaker(&'a Trouble),
+    /// The pool's runners failed there, and the next attempt waits.
+    Creation(&'a Trouble),
+    /// They failed, and one at a time shows whether they work again.
+    Proving(&'a Trouble),
+    /// Its budget is used up.
+    Budget(Budget, Used),
+    /// It does not answer a create call that was made then.
+    Stalled(Timestamp),
+}
+
+impl Passed<'_> {
+    /// Until when at the latest, where time alone ends it.
+    fn until(self) -> Option<Timestamp> {
+        match self {
+            Self::Soon(until) => Some(until),
+            Self::Creation(trouble) | Self::Breaker(trouble) => Some(trouble.next_attempt_at),
+            _ => None,
+        }
+    }
+}
+
+/// A pool's places, and its runners there.
+pub(crate) struct Places<'a> {
+    world: &'a World,
+    of: &'a PoolSpec,
+    now: Timestamp,
+    /// Instances of the pool that may live.
+    live: BTreeMap<&'a BackendName, u32>,
+    /// Runners of the pool that have not shown yet that they work.
+    unproven: BTreeMap<&'a BackendName, u32>,
+    /// Since when a backend does not answer a create call of whatever pool.
+    stalled: BTreeMap<&'a BackendName, Timestamp>,
+}
+
+impl<'a> Places<'a> {
+    pub(crate) fn new(world: &'a World, pool: &'a Pool, of: &'a PoolSpec, now: Timestamp) -> Self {
+        let mut places = Self {
+            world,
+            of,
+            now,
+            live: BTreeMap::new(),
+            unproven: BTreeMap::new(),
+            stalled: BTreeMap::new(),
+        };
+        for row in pool.runners.values().filter(|row| row.instance.may_live()) {
+            *places.live.entry(&row.backend).or_default() += 1;
+            if is_unproven(row) {
+                *places.unproven.entry(&row.backend).or_default() += 1;
+            }
+        }
+        for pool in world.pools() {
+            for row in pool.stalled.iter().filter_map(|name| pool.runners.get(name)) {
+                let since = places.stalled.entry(&row.backend).or_insert(row.instance.since());
+                *since = row.instance.since().min(*since);
+            }
+        }
+        places
+    }
+
+    /// The place of the next runner, which is taken off `room`. A place that does not answer create calls is for a runner
+    /// that no other place can make, unless it is to be made in place of one that stalls.
+    pub(crate) fn choose(&mut self, room: &mut Room, instead: bool) -> Option<&'a Place> {
+        let of = self.of;
+        let mut usable = Vec::new();
+        let mut stalled = None;
+        for place in &of.places {
+            match self.passed(place, room) {
+                None => usable.push(place),
+                // A moment later it may be the better one.
+                Some(Passed::Soon(_)) if usable.is_empty() || of.placement == Placement::Spread => {
+                    return None;
+                }
+                Some(Passed::Stalled(_)) if !instead => stalled = stalled.or(Some(place)),
+                Some(_) => {}
+            }
+        }
+        let place = match of.placement {
+            Placement::InOrder => usable.first().copied(),
+            // Of equals the first, as the user has them.
+            Placement::Spread => usable.iter().copied().min_by_key(|place| self.load(place, room)),
+        };
+        let place = place.or(stalled)?;
+        room.plan(place);
+        *self.live.entry(&place.backend).or_default() += 1;
+        *self.unproven.entry(&place.backend).or_default() += 1;
+        Some(place)
+    }
+
+    /// How much of a place is used: of its budget, or, where it has none, by the pool's own runners of its `max`. One with a
+    /// create call free comes before all that have none.
+    fn load(&self, place: &Place, room: &Room) -> (bool, u64) {
+        let live = u64::from(self.live.get(&place.backend).copied().unwrap_or(0));
+        let own = live.saturating_mul(LOAD_WHOLE) / u64::from(self.of.limits.max.max(1));
+        let Some(free) = room.0.get(&place.backend) else { return (true, u64::MAX) };
+        (free.creates <= free.planned, free.budget.load(free.used).unwrap_or(own))
+    }
+
+    /// Why a place makes no runner now; `None`: it can.
+    pub(crate) fn passed(&self, place: &Place, room: &Room) -> Option<Passed<'a>> {
+        if let Some(ill) = self.ill(place) {
+            return Some(ill);
+        }
+        let Some(free) = room.0.get(&place.backend) else { return Some(Passed::Unlisted) };
+        if let Breaker::HalfOpen(trouble) = breaker(self.world, &place.backend, self.now)
+            && free.creates <= free.planned
+        {
+            return Some(Passed::Breaker(trouble));
+        }
+        let share = Share::of(&place.instance);
+        let full = free.budget.room(free.used, share) == 0 && !planted(Bug::BudgetIgnored);
+        if full {
+            return Some(Passed::Budget(free.budget, free.used));
+        }
+        self.stalled.get(&place.backend).map(|since| Passed::Stalled(*since))
+    }
+
+    /// What is wrong with a place, however much room it has.
+    fn ill(&self, place: &Place) -> Option<Passed<'a>> {
+        let backend = &place.backend;
+        let listed = self.world.backend(backend).is_some_and(BackendView::is_known);
+        if let Some(trouble) = self.world.trouble(&TroubleKey::Backend { backend: backend.clone() })
+        {
+            return Some(Passed::Trouble(trouble));
+        }
+        if !listed {
+            let began = self.world.flying_since(&Flight::ListInstances(backend.clone()));
+            let until = later(began.unwrap_or(self.now), FIRST_LIST);
+            let waits = until > self.now && self.of.places.len() > 1;
+            return Some(if waits { Passed::Soon(until) } else { Passed::Unlisted });
+        }
+        if let Breaker::Open(trouble) = breaker(self.world, backend, self.now) {
+            return Some(Passed::Breaker(trouble));
+        }
+        let trouble = self.world.trouble(&place.creation_key(&self.of.name))?;
+        if trouble.next_attempt_at > self.now {
+            return Some(Passed::Creation(trouble));
+        }
+        // A broken image costs one instance in five minutes.
+        let proves = trouble.failures >= FAILURES_TO_PAUSE
+            && self.unproven.get(backend).is_some_and(|count| *count > 0);
+        proves.then_some(Passed::Proving(trouble))
+    }
+
+    /// When one of the places that are passed over may be free though nothing happens.
+    pub(crate) fn again(&self, room: &Room) -> Option<Timestamp> {
+        let until = |place: &Place| self.passed(place, room)?.until();
+        let until = self.of.places.iter().filter_map(until).filter(|until| *until > self.now);
+        until.min()
+    }
+
+    /// The backends on which rows that are only planned are better planned anew: they make no runner now, and another one can.
+    fn left(&self, room: &Room) -> BTreeSet<&'a BackendName> {
+        let waits = |place: &Place| {
+            self.stalled.contains_key(&place.backend)
+                || match self.ill(place) {
+                    None | Some(Passed::Soon(_) | Passed::Proving(_)) => false,
+                    Some(_) => true,
+                }
+        };
+        let others = |backend: &'a BackendName| {
+            self.of.places.iter().filter(move |other| other.backend != *backend)
+        };
+        let left = self.of.places.iter().map(|place| (place, &place.backend));
+        left.filter(|(place, backend)| {
+            waits(place) && others(backend).any(|other| self.passed(other, room).is_none())
+        })
+        .map(|(_, backend)| backend)
+        .collect()
+    }
+}
+
+/// The backends of a pool that its planned rows leave for another one.
+pub(super) fn left<'a>(
+    world: &'a World,
+    pool: &'a Pool,
+    of: &'a PoolSpec,
+    room: &Room,
+    now: Timestamp,
+) -> BTreeSet<&'a BackendName> {
+    if of.places.len() < 2 {
+        return BTreeSet::new();
+    }
+    Places::new(world, pool, of, now).left(room)
+}
+
+/// Whether a runner that may live has yet to show that it works.
+fn is_unproven(row: &Runner) -> bool {
+    row.retiring.is_none()
+        && !matches!(row.instance, Instance::Removing { .. })
+        && !matches!(row.registration, Registration::Busy { .. } | Registration::Online { .. })
+}
+
+/// Creations that take so long that they are not waited for, where the pool has another place.
+pub(super) fn stalls(
+    pool: &Pool,
+    of: &PoolSpec,
+    census: &Census<'_>,
+    now: Timestamp,
+    actions: &mut Vec<Action>,
+) -> Option<Timestamp> {
+    if of.places.len() < 2 {
+        return None;
+    }
+    let wait = of.deadlines.creating / STALLED_AFTER;
+    let mut due = None;
+    for row in census.coming.iter().chain(&census.unready) {
+        let Instance::Creating { since } = row.instance else { continue };
+        let until = later(since, wait);
+        if until > now {
+            due = earlier(due, Some(until));
+        } else if !pool.stalled.contains(&row.name) {
+            actions.push(Action::NoteStalled(row.name.clone()));
+        }
+    }
+    due
+}
