@@ -175,7 +175,7 @@ async fn it_tells_how_much_it_has(backend: &dyn Backend) {
     match backend.capacity().await {
         Ok(has) => assert!(has.cpu_millis >= 1_000 && has.memory_bytes >= 1 << 26, "{has:?}"),
         Err(error) => {
-            assert_eq!(error.kind, dayfly_core::ports::BackendErrorKind::NotAllowed, "{error}")
+            assert_eq!(error.kind, dayfly_core::ports::BackendErrorKind::NotAllowed, "{error}");
         }
     }
 }

@@ -21,13 +21,15 @@ pub(super) fn held(
 ) -> Vec<Condition> {
     let room = Room::new(world, now);
     let places = Places::new(world, pool, of, now);
-    let target = target_of(world, spec, pool, of, census, now);
     // What is on its way has taken its part of the budget.
-    let short = target.desired.saturating_add(target.warm) > census.live();
-    let wants_budget = short || nearest(pool).is_none();
+    let wants_budget = || {
+        let target = target_of(world, spec, pool, of, census, now);
+        let short = target.desired.saturating_add(target.warm) > census.live();
+        short || nearest(pool).is_none()
+    };
     let why = |place: &Place| match places.passed(place, &room)? {
         Passed::Proving(_) => None,
-        Passed::Budget(..) if !wants_budget => None,
+        Passed::Budget(..) if !wants_budget() => None,
         passed => told(place, passed, now),
     };
     if let [place] = of.places.as_slice() {
@@ -66,21 +68,18 @@ pub(super) fn proving(
     of: &PoolSpec,
     now: Timestamp,
 ) -> Option<Condition> {
+    let proves = |place: &Place| {
+        let known = world.trouble(&place.creation_key(&of.name));
+        known.filter(|known| known.failures >= FAILURES_TO_PAUSE && known.next_attempt_at <= now)
+    };
+    let found = of.places.iter().find_map(|place| Some((place, proves(place)?)));
+    let (place, known) = found.filter(|_| !planted(Bug::ConditionNotNamed))?;
     let room = Room::new(world, now);
     let places = Places::new(world, pool, of, now);
-    let mut found = None;
-    for place in &of.places {
-        let known = world.trouble(&place.creation_key(&of.name));
-        let known = known.filter(|known| known.failures >= FAILURES_TO_PAUSE);
-        match (known, places.passed(place, &room)) {
-            (Some(known), _) if known.next_attempt_at <= now => {
-                found = found.or(Some((place, known)));
-            }
-            (_, None) => return None,
-            _ => {}
-        }
+    let mut others = of.places.iter().filter(|other| proves(other).is_none());
+    if others.any(|other| places.passed(other, &room).is_none()) {
+        return None;
     }
-    let (place, known) = found.filter(|_| !planted(Bug::ConditionNotNamed))?;
     let works = match of.scale_set() {
         Some(_) => "has a job",
         None => "has a job or waited two minutes for one",
