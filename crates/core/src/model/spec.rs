@@ -8,7 +8,9 @@ use std::{
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
-use super::{BackendName, InstanceSpec, PoolName, ScopeName, image::short_mark};
+use super::{
+    BackendName, InstanceSpec, PoolName, Program, ProgramState, ScopeName, image::short_mark,
+};
 
 /// What the user wants of the whole controller.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -17,6 +19,25 @@ pub struct Spec {
     pub scopes: BTreeMap<ScopeName, ScopeSpec>,
     /// Pools by name.
     pub pools: BTreeMap<PoolName, PoolSpec>,
+}
+
+impl Spec {
+    /// The same with what there is of each pool's runner program now: `find` is asked for every one that is wanted.
+    #[must_use]
+    pub fn with_programs(&self, find: impl Fn(&ScopeName, &Program) -> ProgramState) -> Self {
+        let mut spec = self.clone();
+        for pool in spec.pools.values_mut() {
+            let Some(program) = pool.program() else { continue };
+            let state = find(&pool.scope, program);
+            let mut instance = InstanceSpec::clone(&pool.instance);
+            if let Some(program) = instance.lxd.as_mut().and_then(|lxd| lxd.program.as_mut()) {
+                program.state = state;
+            }
+            pool.mark = pool.demand.mark(&instance, &pool.scope, &pool.group, &pool.labels).into();
+            pool.instance = Arc::new(instance);
+        }
+        spec
+    }
 }
 
 /// Where runners register.
@@ -123,6 +144,12 @@ impl DemandSource {
 }
 
 impl PoolSpec {
+    /// The runner program that is put into its instances; `None`: their image has it.
+    #[must_use]
+    pub fn program(&self) -> Option<&Program> {
+        self.instance.lxd.as_ref()?.program.as_ref()
+    }
+
     /// The pool's scale set, where it has one.
     #[must_use]
     pub fn scale_set(&self) -> Option<&ScaleSetSpec> {
