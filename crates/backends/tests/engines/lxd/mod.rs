@@ -5,6 +5,7 @@ mod half_made;
 mod killed;
 mod life;
 mod private;
+mod program;
 mod refusals;
 mod remote;
 mod secrecy;
