@@ -1,5 +1,6 @@
 //! LXD, the real one.
 
+mod cluster;
 mod contract;
 mod half_made;
 mod killed;
