@@ -208,7 +208,9 @@ impl Image {
             .output()
             .unwrap();
         assert!(tar.status.success(), "{tar:?}");
-        let alias = format!("dayfly-e2e-{}", std::process::id());
+        // Two tests may have an image on the same server, and remove their own.
+        let what = if has_runner { "whole" } else { "bare" };
+        let alias = format!("dayfly-e2e-{}-{what}", std::process::id());
         server.ask(&["image", "import", &archive.display().to_string(), "--alias", &alias]);
         Self { server: server.clone(), alias }
     }
@@ -283,6 +285,10 @@ async fn the_runner_program_is_put_in_and_kept_new() {
     site.until(&["status"], |status| waits(status).contains("lists no runner program"));
     site.stop();
     site.github.offer_program("2.329.0", archive("2.329.0")).await;
+    let check = site.run(&["check", "--config", site.path("dayfly.yaml").to_str().unwrap()]);
+    let told = String::from_utf8_lossy(&check.stdout);
+    assert!(told.contains("the runner program: 2.329.0"), "{told}");
+    assert!(told.contains("it started, took a registration and ended"), "{told}");
     site.start_and_wait();
     let is_at = |version: &'static str| {
         move |status: &Value| status["pools"][0]["runner_version"] == version
