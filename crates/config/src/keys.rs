@@ -98,7 +98,7 @@ pub(crate) const SERVER: Keys = Keys {
 pub(crate) const SERVER_TLS: Keys = keys("the server's `tls`", &["cert", "key"]);
 
 pub(crate) const POOL: Keys = Keys {
-    later: &["hold", "denylist", "allowlist", "runner_version"],
+    later: &["hold", "denylist", "allowlist"],
     instead: &[
         ("backend", "write `backends: [NAME]`"),
         ("spread", "write `placement: spread`"),
@@ -145,6 +145,8 @@ pub(crate) const POOL: Keys = Keys {
             "nesting",
             "config",
             "setup",
+            "runner_version",
+            "runner_sha256",
             "warm",
             "min_idle",
             "max",
@@ -171,8 +173,17 @@ pub(crate) const CONTAINER_ONLY: &[&str] = &[
 ];
 
 /// Keys of a pool that only LXD and Incus can heed.
-pub(crate) const LXD_ONLY: &[&str] =
-    &["instance", "profiles", "storage", "disk", "nesting", "config", "setup"];
+pub(crate) const LXD_ONLY: &[&str] = &[
+    "instance",
+    "profiles",
+    "storage",
+    "disk",
+    "nesting",
+    "config",
+    "setup",
+    "runner_version",
+    "runner_sha256",
+];
 
 /// Keys of a pool that LXD and Incus have no word for.
 pub(crate) const NOT_LXD: &[&str] =

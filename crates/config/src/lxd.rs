@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use dayfly_core::model::{InstanceSpec, LxdKind, LxdSpec};
+use dayfly_core::model::{InstanceSpec, LxdKind, LxdSpec, Program};
 
 use crate::{
     backends::path,
@@ -113,6 +113,7 @@ pub(crate) fn instance(
             text if text.contains('\0') => Err("text".to_owned()),
             text => Ok(text.to_owned()),
         }),
+        program: program(pool, problems),
     };
     let mut wrong = |key: &str, message: &str, remedy: &str| {
         let place = pool.get(key).map_or(pool.span.clone(), |node| node.span.clone());
@@ -146,6 +147,42 @@ pub(crate) fn instance(
         }
     }
     lxd
+}
+
+/// The runner program that is put into each instance.
+fn program(pool: &Table<'_>, problems: &mut Problems) -> Option<Program> {
+    let version = pool.parsed("runner_version", problems, |text| {
+        let number = |part: &str| {
+            (1..=9).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit())
+        };
+        match text {
+            "image" => Ok(None),
+            "latest" => Ok(Some(None)),
+            text if text.split('.').count() == 3 && text.split('.').all(number) => {
+                Ok(Some(Some(text.to_owned())))
+            }
+            _ => Err("write image, latest, or a version such as 2.330.0".to_owned()),
+        }
+    });
+    let sha256 = pool.parsed("runner_sha256", problems, |text| {
+        let sum = text.to_ascii_lowercase();
+        if sum.len() == 64 && sum.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            Ok(sum)
+        } else {
+            Err("write the 64 hexadecimal digits of the archive's SHA-256".to_owned())
+        }
+    });
+    // A version that is none has been told already.
+    let is_wrong = version.is_none() && pool.get("runner_version").is_some();
+    let wanted = version.flatten();
+    if let (None | Some(None), Some(node), false) = (&wanted, pool.get("runner_sha256"), is_wrong) {
+        problems.error(
+            &node.span,
+            "`runner_sha256` is of one version, and the pool names none",
+            "add the version, such as `runner_version: 2.330.0`, or remove it",
+        );
+    }
+    wanted.map(|pinned| Program::wanted(pinned, sha256))
 }
 
 fn config(pool: &Table<'_>, problems: &mut Problems) -> BTreeMap<String, String> {

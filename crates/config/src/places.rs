@@ -268,7 +268,7 @@ fn image_remedy(kind: Option<&BackendConfig>) -> &'static str {
     match kind {
         Some(BackendConfig::Process { .. }) => "write the directory of GitHub's runner program",
         Some(BackendConfig::Lxd(_)) => {
-            "write an image that has GitHub's runner program, by its alias or fingerprint"
+            "write an image by its alias or fingerprint: one that has GitHub's runner program, or any with `runner_version: latest`"
         }
         _ => {
             "write an image that has GitHub's runner program, such as ghcr.io/actions/actions-runner:latest"

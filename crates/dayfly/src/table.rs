@@ -66,6 +66,15 @@ pub fn status(status: &Status) -> String {
             let _ = write!(text, "\n{} waits: {condition}", pool.name);
         }
     }
+    for pool in &status.pools {
+        if let (Some(version), Some(from)) = (&pool.runner_version, pool.runner_refused_from) {
+            let _ = write!(
+                text,
+                "\n{}: GitHub refuses its runner program, {version}, from {from:.0} on",
+                pool.name
+            );
+        }
+    }
     if status.stopping {
         text.push_str("\nthe daemon is ending");
     }

@@ -370,6 +370,11 @@ impl Controller {
                 }
                 None => self.obey(command, answer),
             },
+            Input::Remade(spec) => {
+                self.arrived.get_or_insert_with(Instant::now);
+                self.spec = spec;
+                self.world.remade();
+            }
             Input::Stop { await_busy, answer } => {
                 // Asked twice, the end comes no later.
                 let since =

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use dayfly_core::{
     effect::Command,
-    model::{PoolName, RunnerName, ScopeName, WorkflowJob},
+    model::{PoolName, RunnerName, ScopeName, Spec, WorkflowJob},
     ports::{Forge, StoreError},
 };
 use tokio::{
@@ -110,6 +110,15 @@ impl Handle {
             mpsc::error::TrySendError::Closed(_) => NotTaken::Stopped(Stopped),
         })?;
         answered.await.map_err(|_| Stopped)?
+    }
+
+    /// Has the pools make their instances as `spec` says from now on: warm and idle runners that were made from something else
+    /// are replaced, busy ones are left. Only what instances are made from may differ from the spec in force.
+    ///
+    /// # Errors
+    /// Where the controller has ended.
+    pub async fn remake(&self, spec: Arc<Spec>) -> Result<(), Stopped> {
+        self.inputs.send(Input::Remade(spec)).await.map_err(|_| Stopped)
     }
 
     /// GitHub through a scope's credential, for questions that decide nothing.

@@ -1,8 +1,10 @@
 //! What reaches the controller, in order of arrival.
 
+use std::sync::Arc;
+
 use dayfly_core::{
     effect::{Command, Outcome},
-    model::WorkflowJob,
+    model::{Spec, WorkflowJob},
 };
 use tokio::{
     sync::{mpsc, oneshot},
@@ -52,6 +54,8 @@ pub(crate) enum Input {
         /// Answered once it is committed, or refused.
         answer: oneshot::Sender<Result<(), Refused>>,
     },
+    /// The same pools make their instances from something else from now on.
+    Remade(Arc<Spec>),
     /// The daemon is to end.
     Stop {
         /// Whether busy runners are waited for. The newest word counts.

@@ -22,6 +22,7 @@
 //! | `POST /control/sets/{id}/evict` | | its session is lost by the broker (F3) |
 //! | `POST /control/sets/{id}/expire` | | its session expires |
 //! | `POST /control/runners/{id}/remove` | | the service removes it, busy or not (F8, F10) |
+//! | `POST /control/programs` | `?version=`; the archive; `&sha256=` where another sum is to be told, or none; `&token=` | the newest runner program |
 //! | `POST /control/tokens/revoke` | `{kind: installation, registration, admin, queue, runner}` | `{revoked}` |
 
 use serde::Deserialize;
@@ -29,6 +30,7 @@ use serde_json::{Value, json};
 
 use crate::call::Call;
 use crate::credential::CredentialSpec;
+use crate::downloads::RunnerProgram;
 use crate::faults::FaultSpec;
 use crate::group::Group;
 use crate::ids::{FaultId, GroupId, JobId, RunId, RunnerId, SetId};
@@ -119,6 +121,10 @@ impl Sim {
                 let runner = RunnerId(id(runner)?);
                 self.runners.get(runner).ok_or_else(|| Refusal::control(404, "no such runner"))?;
                 self.remove_runner(call.now, runner);
+                Ok(ok(&json!({})))
+            }
+            ("POST", ["programs"]) => {
+                self.downloads.push(RunnerProgram::of(call)?);
                 Ok(ok(&json!({})))
             }
             ("POST", ["tokens", "revoke"]) => self.control_revoke(call),

@@ -83,6 +83,14 @@ impl ControlClient {
         self.answer(what, self.http.get(self.address(what))).await
     }
 
+    /// Brings a file.
+    ///
+    /// # Errors
+    /// Where there is no answer, or a refusal.
+    pub async fn upload(&self, what: &str, file: Vec<u8>) -> Result<Value, ControlError> {
+        self.answer(what, self.http.post(self.address(what)).body(file)).await
+    }
+
     /// Tells.
     ///
     /// # Errors

@@ -16,6 +16,7 @@ mod courier;
 mod credential;
 mod delivery;
 mod direct;
+mod downloads;
 mod faults;
 mod group;
 mod hold;

@@ -82,6 +82,8 @@ impl Sim {
         let (path, need) = match route {
             Route::RunnersList(path)
             | Route::RunnerGet(path, _)
+            | Route::ProgramList(path)
+            | Route::ProgramDeprecation(path, _)
             | Route::RestGroupsList(path)
             | Route::RestGroupGet(path, _)
             | Route::RestGroupRunners(path, _) => (path, RunnersRead),
@@ -128,6 +130,8 @@ impl Sim {
             Route::RestGroupGet(_, group) => self.rest_group_get(call, scope, *group),
             Route::RestGroupRunners(_, group) => self.rest_runners(call, scope, Some(*group)),
             Route::RunnersList(_) => self.rest_runners(call, scope, None),
+            Route::ProgramList(_) => self.program_list(call),
+            Route::ProgramDeprecation(_, version) => self.program_deprecation(version),
             Route::RunnerGet(_, runner) => self.rest_runner_get(scope, *runner),
             Route::RunnerDelete(_, runner) => self.rest_runner_delete(call.now, scope, *runner),
             Route::RunnerJit(_) => self.rest_runner_jit(call, scope),

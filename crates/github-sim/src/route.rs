@@ -52,6 +52,8 @@ pub(crate) enum Route {
     RunnerGet(ScopePath, RunnerId),
     RunnerDelete(ScopePath, RunnerId),
     RunnerJit(ScopePath),
+    ProgramList(ScopePath),
+    ProgramDeprecation(ScopePath, String),
     RestGroupsList(ScopePath),
     RestGroupGet(ScopePath, GroupId),
     RestGroupRunners(ScopePath, GroupId),
@@ -78,6 +80,8 @@ pub(crate) enum Route {
     Meta,
     RateLimit,
     Registration,
+    /// A runner program's archive: its version and its file.
+    Program(String, String),
     // The Actions service.
     Groups,
     SetsList,
@@ -151,6 +155,9 @@ impl Route {
             Self::RunnerGet(..) => "runners.get",
             Self::RunnerDelete(..) => "runners.delete",
             Self::RunnerJit(_) => "runners.jitconfig",
+            Self::ProgramList(_) => "runners.downloads",
+            Self::ProgramDeprecation(..) => "runners.deprecation",
+            Self::Program(..) => "program",
             Self::RestGroupsList(_) => "runner_groups.list",
             Self::RestGroupGet(..) => "runner_groups.get",
             Self::RestGroupRunners(..) => "runner_groups.runners",
@@ -290,6 +297,13 @@ fn rest(method: &str, parts: &[&str]) -> Option<Route> {
         ("GET", ["rate_limit"]) => Some(Route::RateLimit),
         ("GET", ["meta"]) => Some(Route::Meta),
         ("POST", ["actions", "runner-registration"]) => Some(Route::Registration),
+        ("GET", ["actions", "runner", "releases", "download", tag, file]) => {
+            let version = tag.strip_prefix('v')?;
+            Some(Route::Program(version.to_owned(), (*file).to_owned()))
+        }
+        ("GET", ["release-assets", version, file]) => {
+            Some(Route::Program((*version).to_owned(), (*file).to_owned()))
+        }
         ("GET", ["app"]) => Some(Route::App),
         ("GET", ["app", "installations"]) => Some(Route::AppInstallations),
         ("GET", ["app", "installations", id]) => id.parse().ok().map(Route::AppInstallation),
@@ -320,6 +334,10 @@ fn scoped(method: &str, scope: ScopePath, parts: &[&str]) -> Option<Route> {
         ("POST", ["actions", "runners", "remove-token"]) => Route::RemoveToken(scope),
         ("POST", ["actions", "runners", "generate-jitconfig"]) => Route::RunnerJit(scope),
         ("GET", ["actions", "runners"]) => Route::RunnersList(scope),
+        ("GET", ["actions", "runners", "downloads"]) => Route::ProgramList(scope),
+        ("GET", ["actions", "runners", "deprecations", version]) => {
+            Route::ProgramDeprecation(scope, (*version).to_owned())
+        }
         ("GET", ["actions", "runners", id]) => Route::RunnerGet(scope, RunnerId(id.parse().ok()?)),
         ("DELETE", ["actions", "runners", id]) => {
             Route::RunnerDelete(scope, RunnerId(id.parse().ok()?))

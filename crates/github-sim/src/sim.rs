@@ -10,6 +10,7 @@ use crate::answer::Answer;
 use crate::call::Call;
 use crate::credential::Credentials;
 use crate::delivery::Deliveries;
+use crate::downloads::RunnerProgram;
 use crate::faults::{Action, Faults, distort, instead};
 use crate::group::Groups;
 use crate::hold::{Awaited, Hold, Holds};
@@ -53,6 +54,8 @@ pub struct Sim {
     pub(crate) holds: Holds,
     pub(crate) hooks: Hooks,
     pub(crate) deliveries: Deliveries,
+    /// Versions of the runner program, the newest last.
+    pub(crate) downloads: Vec<RunnerProgram>,
     pub(crate) faults: Faults,
     pub(crate) journal: Journal,
 }
@@ -89,6 +92,7 @@ impl Sim {
             holds: Holds::default(),
             hooks: Hooks::default(),
             deliveries: Deliveries::default(),
+            downloads: Vec::new(),
             faults: Faults::default(),
             journal: Journal::default(),
         }
@@ -208,7 +212,12 @@ impl Sim {
             Surface::Other if *route == Route::Registration => {
                 self.registration(call, entry).map(Outcome::Reply)
             }
-            Surface::Other => Err(Refusal::rest_not_found()),
+            Surface::Other => match route {
+                Route::Program(version, file) => {
+                    self.program_file(call, version, file).map(Outcome::Reply)
+                }
+                _ => Err(Refusal::rest_not_found()),
+            },
         };
         let mut outcome = handled.unwrap_or_else(|refusal| Outcome::Reply(refusal.into_reply()));
         if let Outcome::Reply(reply) = &mut outcome {

@@ -95,6 +95,9 @@ fn populated() -> (Driver, Value) {
     let mut driver = Driver::new();
     driver.control("scopes", json!({ "path": "enterprises/big" }));
     driver.control("groups", json!({ "scope": "acme", "name": "more" }));
+    for version in ["2.329.0", "2.330.0"] {
+        driver.control(&format!("programs?version={version}&token=once"), json!("an archive"));
+    }
     let set = driver.set("one", &["linux"]);
     let session = driver.session(set);
     let queued = driver.control(
@@ -173,6 +176,7 @@ fn the_public_rest_answers_as_github_describes() {
             .replace("{runner_group_id}", "1")
             .replace("{attempt_number}", "1")
             .replace("{installation_id}", &installation)
+            .replace("{version}", "2.329.0")
     };
     let jit = |name: &str| json!({ "name": name, "runner_group_id": 1, "labels": ["linux"] });
     let none = Value::Null;
@@ -196,6 +200,22 @@ fn the_public_rest_answers_as_github_describes() {
         ("post", "/orgs/{org}/actions/runners/generate-jitconfig", json!({}), "422"),
         ("post", "/repos/{owner}/{repo}/actions/runners/generate-jitconfig", jit("jit"), "201"),
         ("post", "/enterprises/{enterprise}/actions/runners/generate-jitconfig", jit("jit"), "201"),
+        ("get", "/orgs/{org}/actions/runners/downloads", none.clone(), "200"),
+        ("get", "/repos/{owner}/{repo}/actions/runners/downloads", none.clone(), "200"),
+        ("get", "/enterprises/{enterprise}/actions/runners/downloads", none.clone(), "200"),
+        ("get", "/orgs/{org}/actions/runners/deprecations/{version}", none.clone(), "200"),
+        (
+            "get",
+            "/repos/{owner}/{repo}/actions/runners/deprecations/{version}",
+            none.clone(),
+            "200",
+        ),
+        (
+            "get",
+            "/enterprises/{enterprise}/actions/runners/deprecations/{version}",
+            none.clone(),
+            "200",
+        ),
         ("get", "/orgs/{org}/actions/runner-groups", none.clone(), "200"),
         ("get", "/orgs/{org}/actions/runner-groups/{runner_group_id}", none.clone(), "200"),
         ("get", "/orgs/{org}/actions/runner-groups/{runner_group_id}/runners", none.clone(), "200"),

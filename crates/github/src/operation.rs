@@ -65,6 +65,10 @@ pub(crate) enum Operation<'a> {
     ListDeliveries(&'a str),
     Redeliver(i64),
     ReadMeta,
+    ListPrograms {
+        scope: &'a str,
+    },
+    ReadDeprecation(&'a str),
 }
 
 impl fmt::Display for Operation<'_> {
@@ -108,6 +112,10 @@ impl fmt::Display for Operation<'_> {
             Self::ListDeliveries(place) => write!(f, "list the webhook deliveries of {place}"),
             Self::Redeliver(id) => write!(f, "have delivery {id} sent again"),
             Self::ReadMeta => write!(f, "read the addresses that webhooks come from"),
+            Self::ListPrograms { scope } => write!(f, "list the runner programs for {scope}"),
+            Self::ReadDeprecation(version) => {
+                write!(f, "ask until when runner program {version} is taken")
+            }
             Self::ListRunners { scope } => write!(f, "list the runners of {scope}"),
         }
     }

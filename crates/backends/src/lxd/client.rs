@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use dayfly_core::ports::BackendError;
-use reqwest::{Method, StatusCode, Url, redirect::Policy};
+use reqwest::{Method, RequestBuilder, StatusCode, Url, redirect::Policy};
 use serde::{Serialize, de::DeserializeOwned};
+use tokio::fs::File;
+use tokio_util::io::ReaderStream;
 
 use super::{
     address::{Address, LxdOptions, LxdServer},
@@ -20,6 +22,12 @@ pub(super) const CONNECT_TIME: Duration = Duration::from_secs(10);
 /// How long the server may take to answer a call that it does not hold back on purpose. A list on a loaded machine takes
 /// seconds.
 const ANSWER_TIME: Duration = Duration::from_secs(120);
+
+/// How long a large file may be on its way: 200 MB over a line of 10 Mbit/s.
+const LARGE_TIME: Duration = Duration::from_secs(180);
+
+/// How much of a large file is read at once.
+const PART_BYTES: usize = 256 << 10;
 
 /// For how long the server is asked to hold back its answer to "has it ended?", in seconds; then it is asked again.
 const HELD_S: u64 = 60;
@@ -49,6 +57,8 @@ pub(super) enum Body {
     Json(Vec<u8>),
     /// A file for an instance: for root alone.
     File(Bytes),
+    /// The same, read from a file here while it is sent.
+    LargeFile(File),
 }
 
 impl Body {
@@ -99,7 +109,7 @@ impl Client {
     }
 
     /// A request that is to take a connection over for itself.
-    pub(super) fn upgrade(&self, path: &str, query: &[(&str, &str)]) -> reqwest::RequestBuilder {
+    pub(super) fn upgrade(&self, path: &str, query: &[(&str, &str)]) -> RequestBuilder {
         self.http.get(self.url(path, query))
     }
 
@@ -111,25 +121,15 @@ impl Client {
         body: Body,
         size_max: usize,
     ) -> Result<(StatusCode, Bytes), Failed> {
-        let request = self.http.request(method, url).timeout(ANSWER_TIME);
+        let time = if matches!(body, Body::LargeFile(_)) { LARGE_TIME } else { ANSWER_TIME };
+        let request = self.http.request(method, url).timeout(time);
         let request = match body {
             Body::Nothing => request,
             Body::Json(bytes) => request.header("content-type", "application/json").body(bytes),
-            Body::File(bytes) => {
-                // Both names of each header: the one's server does not know the other's.
-                let mut request = request.header("content-type", "application/octet-stream");
-                for prefix in ["X-LXD", "X-Incus"] {
-                    for (name, value) in [
-                        ("uid", "0"),
-                        ("gid", "0"),
-                        ("mode", "0600"),
-                        ("type", "file"),
-                        ("write", "overwrite"),
-                    ] {
-                        request = request.header(format!("{prefix}-{name}"), value);
-                    }
-                }
-                request.body(bytes)
+            Body::File(bytes) => as_file(request).body(bytes),
+            Body::LargeFile(file) => {
+                let parts = ReaderStream::with_capacity(file, PART_BYTES);
+                as_file(request).body(reqwest::Body::wrap_stream(parts))
             }
         };
         let mut response = request.send().await.map_err(failed)?;
@@ -228,6 +228,20 @@ impl Client {
             Err(_) => Err(Failed::Lost("the operation did not end in time".to_owned())),
         }
     }
+}
+
+/// Says that the body is a file for an instance's root alone, by both names of each header: the one's server does not know
+/// the other's.
+fn as_file(request: RequestBuilder) -> RequestBuilder {
+    let mut request = request.header("content-type", "application/octet-stream");
+    for prefix in ["X-LXD", "X-Incus"] {
+        for (name, value) in
+            [("uid", "0"), ("gid", "0"), ("mode", "0600"), ("type", "file"), ("write", "overwrite")]
+        {
+            request = request.header(format!("{prefix}-{name}"), value);
+        }
+    }
+    request
 }
 
 fn read<T: DeserializeOwned>(answer: Answer) -> Result<T, Failed> {

@@ -1,6 +1,6 @@
 //! Making an instance and starting its waiter.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use dayfly_core::{
     model::{ControllerId, InstanceSpec, RunnerName},
@@ -13,7 +13,8 @@ use super::{
     client::{Body, Client},
     console, destroy,
     error::Failed,
-    guest::{self, BEGIN, KEEP},
+    guest::{self, BEGIN, KEEP, PROVISION},
+    program,
     records::{ByName, Standing, by_name},
     template::{self, KEY_READY},
     wire::{NewInstance, Operation, StateChange},
@@ -38,6 +39,7 @@ pub(super) async fn create(
     let runner = request.runner;
     let operation = format!("create instance {runner}");
     let body = template::runner(controller, request.pool, runner, request.spec)?;
+    let archive = program::archive(request.spec)?;
     match make(client, &body).await {
         Ok(()) => {}
         Err(failed) if failed.is_taken() => {
@@ -47,7 +49,7 @@ pub(super) async fn create(
         }
         Err(failed) => return Err(failed.changing(operation, &client.address)),
     }
-    match bring_up(client, runner.as_str(), request.spec).await {
+    match bring_up(client, runner.as_str(), request.spec, archive).await {
         Ok(()) => match by_name(client, controller, runner).await? {
             ByName::Ours(found) => Ok(Created { id: found.id, ready: true }),
             ByName::Absent | ByName::Foreign => {
@@ -132,6 +134,7 @@ pub(super) async fn bring_up(
     client: &Client,
     instance: &str,
     spec: &InstanceSpec,
+    archive: Option<&Path>,
 ) -> Result<(), BackendError> {
     let told = |failed: &Failed, what: &str| {
         failed.changing(format!("{what} {instance}"), &client.address)
@@ -141,9 +144,13 @@ pub(super) async fn bring_up(
         Err(failed) if failed.is_so_already() => {}
         Err(failed) => return Err(told(&failed, "start instance")),
     }
+    if let Some(archive) = archive {
+        program::put(client, instance, spec, archive).await?;
+    }
+    let provision = archive.map_or("", |_| PROVISION);
     let user = spec.user.as_deref().unwrap_or_default();
     let setup = spec.lxd.as_ref().and_then(|lxd| lxd.setup.as_deref()).unwrap_or_default();
-    let mut script = vec![BEGIN, "dayfly", KEEP, SCRIPT, user, setup];
+    let mut script = vec![BEGIN, "dayfly", KEEP, SCRIPT, user, setup, provision];
     script.extend(spec.command.iter().map(String::as_str));
     let code = guest::run(client, instance, &script, &spec.environment)
         .await

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use reqwest::Method;
 use serde_json::Value;
+use tokio::fs::File;
 
 use super::{
     client::{Body, Client},
@@ -21,6 +22,19 @@ pub(super) async fn put(
     let url = client.url(&format!("/1.0/instances/{instance}/files"), &[("path", path)]);
     let (status, body) =
         client.exchange(Method::POST, url, Body::File(content), ANSWER_MAX).await?;
+    if status.is_success() { Ok(()) } else { Err(refused(status.as_u16(), &body)) }
+}
+
+/// Puts a large file into an instance, for its root alone, part by part: it is never held in memory whole.
+pub(super) async fn put_large(
+    client: &Client,
+    instance: &str,
+    path: &str,
+    file: File,
+) -> Result<(), Failed> {
+    let url = client.url(&format!("/1.0/instances/{instance}/files"), &[("path", path)]);
+    let (status, body) =
+        client.exchange(Method::POST, url, Body::LargeFile(file), ANSWER_MAX).await?;
     if status.is_success() { Ok(()) } else { Err(refused(status.as_u16(), &body)) }
 }
 

@@ -31,6 +31,9 @@ pub(super) const BEGIN: &str = include_str!("begin.sh");
 /// Keeps the waiter, writes down how the runner ended, and ends the instance.
 pub(super) const KEEP: &str = include_str!("keep.sh");
 
+/// Puts GitHub's runner program in, and what it needs of packages.
+pub(super) const PROVISION: &str = include_str!("provision.sh");
+
 /// Tells the waiter that its registration lies there; returns when it has taken it.
 pub(super) const RING: &str = include_str!("ring.sh");
 
@@ -137,7 +140,7 @@ mod tests {
     #[test]
     fn every_shell_reads_the_scripts() {
         for shell in SHELLS {
-            for script in [BEGIN, KEEP, RING, SIGNS, LAST] {
+            for script in [BEGIN, KEEP, PROVISION, RING, SIGNS, LAST] {
                 let read = Command::new(shell[0])
                     .args(&shell[1..])
                     .args(["-n", "-c", script])

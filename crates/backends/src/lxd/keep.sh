@@ -1,9 +1,9 @@
 # The keeper of an instance: waits until it has booted, has its waiter take one registration and become the runner,
 # writes the exit code down and ends the instance.
-# $1: the waiter's script; $2: the runner's user, or nothing for root; $3: the pool's setup, or nothing; the rest: the
-# runner's program and arguments.
-waiter=$1 user=$2 setup=$3
-shift 3
+# $1: the waiter's script; $2: the runner's user, or nothing for root; $3: the pool's setup, or nothing; $4: what puts the
+# runner program in, or nothing where the image has it; the rest: the runner's program and arguments.
+waiter=$1 user=$2 setup=$3 provision=$4
+shift 4
 state=/var/lib/dayfly run=/run/dayfly
 umask 077
 
@@ -86,13 +86,27 @@ fi
 if [ $# -eq 0 ]; then
   set -- ./run.sh
 fi
-for directory in /home/runner /home/runner/actions-runner /actions-runner /opt/actions-runner /opt/runner; do
+places='/home/runner /home/runner/actions-runner /actions-runner /opt/actions-runner /opt/runner'
+if [ -n "$provision" ]; then
+  places=/opt/dayfly/runner
+  (umask 022 && exec /bin/sh -c "$provision" provision "$state/program.tar.gz" "$places") >"$state/provision" 2>&1 || {
+    # The last of it says what is wrong.
+    tail -n 8 "$state/provision" >>"$state/console"
+    refuse 'the runner program could not be put into the instance'
+  }
+  case $user in
+  '' | root | 0) ;;
+  *) chown -R "$user" "$places" || refuse "the runner program can't be given to $user" ;;
+  esac
+fi
+for directory in $places; do
   if [ -x "$directory/run.sh" ]; then
     cd "$directory" || refuse "$directory can't be entered"
     break
   fi
 done
-command -v "$1" >/dev/null || refuse "the image has no $1 in $(pwd)"
+command -v "$1" >/dev/null ||
+  refuse "the image has no $1 in $(pwd): with \`runner_version: latest\` in the pool dayfly puts GitHub's runner program in"
 case $user in
 '' | root | 0)
   # GitHub's runner refuses root unless it is told that this is meant: here root owns the instance and no more.

@@ -21,6 +21,9 @@ mod files;
 mod guest;
 mod hand_over;
 mod image;
+mod program;
+#[cfg(test)]
+mod provision_tests;
 mod records;
 mod survey;
 mod template;

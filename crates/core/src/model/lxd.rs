@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::Program;
+
 /// What sort of instance is made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -35,12 +37,15 @@ pub struct LxdSpec {
     /// A shell script that its root runs before it can take a registration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub setup: Option<String>,
+    /// GitHub's runner program, which is put into each instance; `None`: the image has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<Program>,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::InstanceSpec;
+    use crate::model::{InstanceSpec, ProgramState};
 
     #[test]
     fn other_backends_instances_keep_their_mark() {
@@ -54,5 +59,25 @@ mod tests {
         let set_up = LxdSpec { setup: Some("true".to_owned()), ..LxdSpec::default() };
         let set_up = InstanceSpec { lxd: Some(set_up), ..plain.clone() };
         assert_ne!(lxd.mark(), set_up.mark());
+    }
+
+    #[test]
+    fn an_instance_has_another_mark_with_each_version_of_the_runner_program() {
+        let mark = |state: ProgramState| {
+            let program = Program { state, ..Program::wanted(None, None) };
+            let lxd = LxdSpec { program: Some(program), ..LxdSpec::default() };
+            InstanceSpec { lxd: Some(lxd), ..InstanceSpec::default() }.mark()
+        };
+        let missing = |why: &str| mark(ProgramState::Missing { why: why.to_owned() });
+        let ready = |version: &str, file: &str, refused_from| {
+            let (version, sha256) = (version.to_owned(), "0".repeat(64));
+            mark(ProgramState::Ready { version, sha256, file: file.into(), refused_from })
+        };
+        let (one, other) = (ready("2.330.0", "/a", None), ready("2.331.0", "/a", None));
+        assert_ne!(one, other);
+        assert_ne!(one, missing("no answer"));
+        // What changes nothing about the instances that there are.
+        assert_eq!(one, ready("2.330.0", "/b", Some(jiff::Timestamp::UNIX_EPOCH)));
+        assert_eq!(missing("no answer"), missing("a wrong sum"));
     }
 }

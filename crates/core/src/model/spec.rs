@@ -1,13 +1,16 @@
 //! What the user wants: the configuration, checked, without its secrets.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BackendName, Budget, Detected, InstanceSpec, Place, Placement, PoolName, ScopeName,
-    image::short_mark,
+    BackendName, Budget, Detected, InstanceSpec, Place, Placement, PoolName, Program, ProgramState,
+    ScopeName, image::short_mark,
 };
 
 /// What the user wants of the whole controller.
@@ -21,6 +24,29 @@ pub struct Spec {
     pub budgets: BTreeMap<BackendName, Budget>,
     /// Which of these limits a backend tells itself.
     pub detected: BTreeMap<BackendName, Detected>,
+}
+
+impl Spec {
+    /// The same with what there is of each pool's runner program now: `find` is asked for every one that is wanted.
+    #[must_use]
+    pub fn with_programs(&self, find: impl Fn(&ScopeName, &Program) -> ProgramState) -> Self {
+        let mut spec = self.clone();
+        for pool in spec.pools.values_mut() {
+            let Some(program) = pool.program() else { continue };
+            let state = find(&pool.scope, program);
+            let PoolSpec { demand, scope, group, labels, places, .. } = pool;
+            for place in places {
+                let mut instance = InstanceSpec::clone(&place.instance);
+                let Some(lxd) = &mut instance.lxd else { continue };
+                if let Some(program) = &mut lxd.program {
+                    program.state = state.clone();
+                }
+                place.mark = demand.mark(&instance, scope, group, labels).into();
+                place.instance = Arc::new(instance);
+            }
+        }
+        spec
+    }
 }
 
 /// Where runners register.
@@ -129,6 +155,12 @@ impl PoolSpec {
     #[must_use]
     pub fn place(&self, backend: &BackendName) -> Option<&Place> {
         self.places.iter().find(|place| place.backend == *backend)
+    }
+
+    /// The runner program that is put into its instances, the same on every backend; `None`: their image has it.
+    #[must_use]
+    pub fn program(&self) -> Option<&Program> {
+        self.places.iter().find_map(|place| place.instance.lxd.as_ref()?.program.as_ref())
     }
 
     /// The pool's scale set, where it has one.

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::condition::{Condition, ConditionKind, pool_conditions};
 use crate::{
     model::{
-        BackendName, DemandSource, Phase, ScaleSetTrack, SessionTrack, Spec, Statistics, Trouble,
-        TroubleKey,
+        BackendName, DemandSource, Phase, Program, ProgramState, ScaleSetTrack, SessionTrack, Spec,
+        Statistics, Trouble, TroubleKey,
     },
     plan::{Breaker, Census, advertised_capacity, breaker, demand, limits_at, target_of},
     world::{BackendView, World},
@@ -47,6 +47,12 @@ pub struct PoolStatus {
     pub min_idle: u32,
     /// The id of its scale set, where there is one.
     pub scale_set: Option<i64>,
+    /// The version of the runner program that is put into its instances, where it is at hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runner_version: Option<String>,
+    /// From when on GitHub refuses that version, as far as that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runner_refused_from: Option<Timestamp>,
     /// Whether its session stands.
     pub session: bool,
     /// Runners wanted for jobs and `min_idle`.
@@ -208,6 +214,12 @@ fn pool_status(
     if waiting == 0 && !short {
         waits_for.retain(|condition| state == "open" && condition.kind < ConditionKind::Max);
     }
+    let (runner_version, runner_refused_from) = match of.and_then(|of| of.program()) {
+        Some(Program { state: ProgramState::Ready { version, refused_from, .. }, .. }) => {
+            (Some(version.clone()), *refused_from)
+        }
+        _ => (None, None),
+    };
     PoolStatus {
         name: pool.state.name.to_string(),
         state: state.to_owned(),
@@ -219,6 +231,8 @@ fn pool_status(
         },
         min_idle: target.map_or(0, |target| target.limits.min_idle),
         scale_set: pool.state.scale_set.id().map(|id| id.0),
+        runner_version,
+        runner_refused_from,
         session: matches!(pool.state.session, SessionTrack::Open { .. }),
         desired: target.map_or(0, |target| target.desired),
         warm: target.map_or(0, |target| target.warm),

@@ -436,6 +436,11 @@ impl World {
         }
     }
 
+    /// Notes that the same pools make their instances from something else: each is planned anew.
+    pub fn remade(&mut self) {
+        self.touch_all();
+    }
+
     fn touch_all(&mut self) {
         for pool in self.pools.values_mut() {
             pool.touched = true;

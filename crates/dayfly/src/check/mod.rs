@@ -2,12 +2,15 @@
 
 mod disk;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use anyhow::{Context, Result};
 use dayfly_config::Config;
 use dayfly_core::{
-    model::{ControllerId, InstanceSpec, PoolName, ScopeName},
+    model::{ControllerId, InstanceSpec, PoolName, PoolSpec, ScopeName, Spec},
     ports::{Backend, Finding, Forge},
 };
 use dayfly_engine::SteadyClock;
@@ -36,6 +39,9 @@ pub async fn run(options: &Configured, json: bool) -> Result<()> {
     // Nothing is made in this name: it only asks.
     let controller = run::new_controller()?;
     findings.extend(endpoint(&config).await);
+    let (spec, told) = programs(&config, options, controller).await?;
+    findings.extend(told);
+    let config = Config { spec, ..config };
     findings.extend(outside(&config, options, controller).await?);
     conclude(&findings, json)
 }
@@ -72,6 +78,39 @@ async fn endpoint(config: &Config) -> Option<Finding> {
         Ok(_) => in_order("endpoint", format!("{} can be served", server.listen)),
         Err(failure) => wrong("endpoint", &failure),
     })
+}
+
+/// The runner programs that pools want: fetched as the daemon would, and kept where it finds them.
+async fn programs(
+    config: &Config,
+    options: &Configured,
+    controller: ControllerId,
+) -> Result<(Spec, Vec<Finding>)> {
+    let clock = Arc::new(SteadyClock::start());
+    let mut forges = BTreeMap::new();
+    for (name, scope) in &config.scopes {
+        let wants = |pool: &PoolSpec| pool.scope == *name && pool.program().is_some();
+        if !config.spec.pools.values().any(wants) {
+            continue;
+        }
+        // One that can't be used is told with the scope.
+        if let Ok(credential) = run::credential(name, scope.auth.as_ref(), options) {
+            let clock: Arc<dyn dayfly_core::ports::Clock> = Arc::<SteadyClock>::clone(&clock);
+            if let Ok(forge) = run::forge(name, scope, &credential, controller, clock) {
+                forges.insert(name.clone(), Arc::new(forge));
+            }
+        }
+    }
+    let Some(mut keeper) = run::Keeper::open(config, &forges).await? else {
+        return Ok((config.spec.clone(), Vec::new()));
+    };
+    keeper.refresh().await;
+    let told = keeper.told().into_iter().map(|(scope, result)| Finding {
+        what: format!("scope {scope}: the runner program"),
+        result,
+        exit_code: Code::Failed as u8,
+    });
+    Ok((keeper.spec(), told.collect()))
 }
 
 /// GitHub and the engines, all at once: each may take its time-out.

@@ -89,6 +89,8 @@ pub struct Pool {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub profiles: Option<FlowSeq<Vec<String>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub runner_version: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub mounts: Vec<Mount>,

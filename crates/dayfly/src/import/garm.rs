@@ -319,7 +319,6 @@ fn add(draft: &mut Draft, config: &Config, places: &BTreeMap<&str, Place>, pool:
     if !pool.enabled {
         draft.note(format!("{title}it is disabled, therefore its `max` is 0 and not {}", pool.max));
     }
-    draft.note("dayfly downloads no runner program in this version: each image must have GitHub's, or `setup` must put it there, as docs/lxd.md says");
     let labels = names::labels(pool.labels.iter().map(String::as_str));
     // A pool of GARM's has no name but its id.
     let wanted = match labels.last() {
@@ -348,6 +347,8 @@ fn add(draft: &mut Draft, config: &Config, places: &BTreeMap<&str, Place>, pool:
         image,
         instance: place.instance,
         profiles: Some(FlowSeq(profiles)),
+        // It put the newest one into each instance, too.
+        runner_version: Some("latest"),
         command: None,
         mounts: Vec::new(),
         min_idle: (pool.min_idle > 0).then_some(pool.min_idle.min(max)).filter(|idle| *idle > 0),

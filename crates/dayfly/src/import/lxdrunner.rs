@@ -188,7 +188,6 @@ fn add(
             "{place}what its setup script does belongs into the image, or as a text under `setup`"
         ));
     }
-    draft.note("dayfly downloads no runner program in this version: each image must have GitHub's, or `setup` must put it there, as docs/lxd.md says");
     let max = runner.max_workers.or(config.max_workers).unwrap_or(MAX_WORKERS);
     if runner.max_workers.is_none() && config.runnermap.len() > 1 {
         draft.note(format!(
@@ -210,6 +209,8 @@ fn add(
         image,
         instance,
         profiles: runner.profiles.clone().filter(|of| *of != ["default"]).map(FlowSeq),
+        // It put the newest one into each instance, too.
+        runner_version: Some("latest"),
         command: None,
         mounts: Vec::new(),
         min_idle: None,

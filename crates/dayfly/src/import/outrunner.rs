@@ -122,6 +122,7 @@ fn add(draft: &mut Draft, config: &Config, url: Option<&str>, name: &str, runner
         image: docker.image.clone(),
         instance: None,
         profiles: None,
+        runner_version: None,
         command: docker.runner_cmd.clone().filter(|command| command != "./run.sh"),
         mounts: docker
             .mounts

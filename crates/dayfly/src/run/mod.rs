@@ -4,6 +4,7 @@ mod ids;
 mod intake;
 mod log;
 mod ports;
+mod programs;
 mod secrets;
 mod signals;
 
@@ -24,6 +25,7 @@ pub use self::{
     ids::new_controller,
     intake::{options as intake_options, webhook_scopes},
     ports::{backend, controllers, forge, lxd_untrusted},
+    programs::Keeper,
     secrets::{credential, unreadable},
     signals::Signals,
 };
@@ -75,6 +77,8 @@ async fn serve(options: &Run, config: &Config, socket: &Path) -> Result<()> {
     let forges = ports::forges(config, &credentials, controller, &clock)?;
     // Before anything begins: an address that is taken is the user's to mend.
     let endpoint = intake::open(config, &forges).await?;
+    let programs = Keeper::open(config, &forges).await?;
+    let spec = programs.as_ref().map_or_else(|| config.spec.clone(), Keeper::spec);
     let as_ports = forges.into_iter().map(|(name, forge)| (name, forge as Arc<dyn Forge>));
     let ports = Ports {
         forges: as_ports.collect(),
@@ -90,16 +94,18 @@ async fn serve(options: &Run, config: &Config, socket: &Path) -> Result<()> {
         Socket::open(socket).map_err(|error| Failure::new(Code::Failed, format_chain(&error)))?;
     info!(%controller, socket = %socket.path().display(), pools = config.spec.pools.len(), "dayfly runs");
 
-    let engine = dayfly_engine::start(Arc::new(config.spec.clone()), stored, ports);
+    let engine = dayfly_engine::start(Arc::new(spec), stored, ports);
     let handle = engine.handle();
     let (tasks, ending) = (TaskTracker::new(), CancellationToken::new());
     let mut server = tasks.spawn(dayfly_server::serve(socket, handle.clone(), ending.clone()));
     let mut endpoint = tasks.spawn(face(endpoint, handle.clone(), ending.clone()));
+    let mut programs = tasks.spawn(look_after(programs, handle.clone(), ending.clone()));
     let ended = pin!(engine.ended());
     let outcome = tokio::select! {
         outcome = ended => outcome.map_err(anyhow::Error::from),
         _ = &mut server => Err(anyhow!("the API's task ended unasked; running instances are left as they are")),
         _ = &mut endpoint => Err(anyhow!("the endpoint's task ended unasked; running instances are left as they are")),
+        _ = &mut programs => Err(anyhow!("the task that keeps the runner program ended unasked; running instances are left as they are")),
         outcome = obey(&mut signals, &handle, options.drain) => outcome,
     };
     ending.cancel();
@@ -117,6 +123,14 @@ async fn face(endpoint: Option<Endpoint>, handle: Handle, ending: CancellationTo
     match addresses {
         Some(addresses) => drop(tokio::join!(served, addresses.keep(ending))),
         None => served.await,
+    }
+}
+
+/// Keeps the runner programs new, where a pool wants one, until `ending`.
+async fn look_after(programs: Option<Keeper>, handle: Handle, ending: CancellationToken) {
+    match programs {
+        Some(programs) => programs.keep(handle, ending).await,
+        None => ending.cancelled().await,
     }
 }
 

@@ -52,6 +52,11 @@ impl GitHub {
         self.control.post(what, body).await.unwrap()
     }
 
+    /// Has a runner program be the newest.
+    pub async fn offer_program(&self, version: &str, archive: Vec<u8>) {
+        self.control.upload(&format!("programs?version={version}"), archive).await.unwrap();
+    }
+
     /// Queues `count` jobs of one step.
     pub async fn queue(&self, repository: &str, step: Option<&str>, count: usize) {
         let steps: Vec<&str> = step.into_iter().collect();

@@ -22,9 +22,10 @@ use crate::{
 };
 
 /// What the image has beside busybox itself.
-const PROGRAMS: [&str; 24] = [
+const PROGRAMS: [&str; 29] = [
     "sh", "sleep", "cat", "env", "head", "tail", "mkdir", "mkfifo", "mv", "rm", "setsid", "sync",
     "poweroff", "halt", "su", "id", "ls", "grep", "ip", "udhcpc", "kill", "chmod", "touch", "tr",
+    "tar", "gzip", "sed", "sort", "chown",
 ];
 
 /// What busybox's client of DHCP runs when it has an address.
@@ -33,6 +34,26 @@ const LEASE: &str = "#!/bin/sh\n[ \"$1\" = bound ] || exit 0\n\
 
 const INIT: &str = "::sysinit:/bin/ip link set lo up\n::sysinit:/bin/ip link set eth0 up\n\
     ::sysinit:/bin/udhcpc -i eth0 -q -n -T 1 -t 20 -s /etc/lease\n";
+
+/// What stands in for GitHub's runner program.
+const RUN: &str = "#!/bin/sh\nexec /bin/dayfly runner-stub run \"$@\"\n";
+
+/// An archive of it, as GitHub packs its own.
+fn archive(version: &str) -> Vec<u8> {
+    let home = tempfile::tempdir().unwrap();
+    fs::create_dir(home.path().join("bin")).unwrap();
+    let listener = format!("#!/bin/sh\necho {version}\n");
+    for (name, text) in [("run.sh", RUN), ("bin/Runner.Listener", &listener)] {
+        fs::write(home.path().join(name), text).unwrap();
+        let mode = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(home.path().join(name), mode).unwrap();
+    }
+    let mut tar = Command::new("tar");
+    let output =
+        tar.arg("-C").arg(home.path()).args(["-czf", "-", "run.sh", "bin"]).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    output.stdout
+}
 
 /// The bridge and the network of a server that a test may kill.
 const PRESEED: &str = r#"
@@ -132,7 +153,7 @@ struct Image {
 }
 
 impl Image {
-    fn pack(server: &Server) -> Self {
+    fn pack(server: &Server, has_runner: bool) -> Self {
         let home = tempfile::tempdir().unwrap();
         let root = home.path().join("rootfs");
         for directory in
@@ -158,7 +179,9 @@ impl Image {
         write("etc/passwd", "root:x:0:0::/root:/bin/sh\n", 0o644);
         write("etc/inittab", INIT, 0o644);
         write("etc/lease", LEASE, 0o755);
-        write("home/runner/run.sh", "#!/bin/sh\nexec /bin/dayfly runner-stub run \"$@\"\n", 0o755);
+        if has_runner {
+            write("home/runner/run.sh", RUN, 0o755);
+        }
         // Without what a debugger reads, which is most of it.
         let program = root.join("bin/dayfly");
         let stripped = Command::new("strip").arg("-o").arg(&program).arg(DAYFLY).status();
@@ -185,7 +208,9 @@ impl Image {
             .output()
             .unwrap();
         assert!(tar.status.success(), "{tar:?}");
-        let alias = format!("dayfly-e2e-{}", std::process::id());
+        // Two tests may have an image on the same server, and remove their own.
+        let what = if has_runner { "whole" } else { "bare" };
+        let alias = format!("dayfly-e2e-{}-{what}", std::process::id());
         server.ask(&["image", "import", &archive.display().to_string(), "--alias", &alias]);
         Self { server: server.clone(), alias }
     }
@@ -230,7 +255,7 @@ async fn until_done(site: &Site, jobs: usize) {
 #[ignore = "needs lxd"]
 async fn jobs_run_in_instances_of_their_own_and_survive_the_daemon() {
     let server = Server::default();
-    let image = Image::pack(&server);
+    let image = Image::pack(&server, true);
     let making = Making::Lxd { image: image.alias.clone(), server };
     let mut site = Site::new(Setup { making, max: 3, ..Setup::default() }).await;
     let check = site.run(&["check", "--config", site.path("dayfly.yaml").to_str().unwrap()]);
@@ -246,12 +271,54 @@ async fn jobs_run_in_instances_of_their_own_and_survive_the_daemon() {
     site.end_clean().await;
 }
 
+/// The image has no runner program: dayfly fetches it, and puts it into each instance. A newer one replaces what is warm.
+#[tokio::test]
+#[ignore = "needs lxd"]
+async fn the_runner_program_is_put_in_and_kept_new() {
+    let server = Server::default();
+    let image = Image::pack(&server, false);
+    let making = Making::Lxd { image: image.alias.clone(), server };
+    let more = "    runner_version: latest\n    warm: 1\n".to_owned();
+    let mut site = Site::new(Setup { making, max: 2, more, ..Setup::default() }).await;
+    site.start_and_wait();
+    let waits = |status: &Value| status["pools"][0]["waits_for"].to_string();
+    site.until(&["status"], |status| waits(status).contains("lists no runner program"));
+    site.stop();
+    site.github.offer_program("2.329.0", archive("2.329.0")).await;
+    let check = site.run(&["check", "--config", site.path("dayfly.yaml").to_str().unwrap()]);
+    let told = String::from_utf8_lossy(&check.stdout);
+    assert!(told.contains("the runner program: 2.329.0"), "{told}");
+    assert!(told.contains("it started, took a registration and ended"), "{told}");
+    site.start_and_wait();
+    let is_at = |version: &'static str| {
+        move |status: &Value| status["pools"][0]["runner_version"] == version
+    };
+    site.until(&["status"], is_at("2.329.0"));
+    site.github.queue("acme/site", Some("true"), 2).await;
+    until_done(&site, 2).await;
+    let warm = |runners: &Value| {
+        let runners = runners.as_array().unwrap();
+        let found = runners.iter().find(|runner| runner["phase"] == "warm");
+        found.map(|runner| runner["name"].as_str().unwrap().to_owned())
+    };
+    let old = warm(&site.until(&["runners"], |runners| warm(runners).is_some())).unwrap();
+    site.stop();
+    site.github.offer_program("2.330.0", archive("2.330.0")).await;
+    site.start_and_wait();
+    site.until(&["status"], is_at("2.330.0"));
+    site.until(&["runners"], |runners| warm(runners).is_some_and(|name| name != old));
+    site.github.queue("acme/site", Some("true"), 1).await;
+    until_done(&site, 3).await;
+    each_its_own(&site).await;
+    site.end_clean().await;
+}
+
 /// Runs jobs on a server of its own while that dies once and the daemon twice.
 async fn survive(demand: &'static str) {
     let (jobs, mut network) = (jobs(), Network::default());
     let mut private = Private::start(&[], PRESEED);
     let server = Server { directory: Some(private.directory()) };
-    let image = Image::pack(&server);
+    let image = Image::pack(&server, true);
     let making = Making::Lxd { image: image.alias.clone(), server: server.clone() };
     let mut site = Site::new(Setup { making, demand, max: 4, ..Setup::default() }).await;
     if demand == "webhook" {

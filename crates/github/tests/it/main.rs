@@ -8,6 +8,7 @@ mod fixture;
 mod life;
 mod limits;
 mod odd;
+mod programs;
 mod runners;
 mod scripted;
 mod sign_in;

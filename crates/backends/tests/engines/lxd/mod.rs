@@ -1,10 +1,12 @@
 //! LXD, the real one.
 
+mod cluster;
 mod contract;
 mod half_made;
 mod killed;
 mod life;
 mod private;
+mod program;
 mod refusals;
 mod remote;
 mod secrecy;

@@ -14,12 +14,13 @@ use dayfly_core::model::{ControllerId, InstanceSpec};
 use crate::suite::{RUNNER, controller};
 
 /// The image of the tests: busybox alone, as PID 1 too.
-pub const IMAGE: &str = "dayfly-test-busybox-2";
+pub const IMAGE: &str = "dayfly-test-busybox-3";
 
 /// What the image has beside busybox itself.
-const PROGRAMS: [&str; 23] = [
+const PROGRAMS: [&str; 28] = [
     "sh", "sleep", "cat", "env", "head", "dd", "tail", "mkdir", "mkfifo", "mv", "rm", "setsid",
-    "sync", "poweroff", "halt", "su", "id", "ls", "grep", "tr", "touch", "kill", "cp",
+    "sync", "poweroff", "halt", "su", "id", "ls", "grep", "tr", "touch", "kill", "cp", "tar",
+    "gzip", "sed", "sort", "chown",
 ];
 
 pub fn connect(controller: ControllerId) -> Lxd {
