@@ -98,7 +98,7 @@ pub fn run(options: &Options) -> Result<bool> {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let bench = Bench::prepare()?;
-    for name in options.names.iter().flat_map(|name| name.each()) {
+    for name in options.names.iter().flat_map(Name::each) {
         let disk_sync_ms_p99 = disk::sync_ms_p99(&bench.disk)?;
         let figures = runtime.block_on(measure(name, &bench, options.runs)).with_context(|| {
             format!(

@@ -12,6 +12,7 @@ use std::{
 
 use dayfly_core::model::ControllerId;
 use serde_json::Value;
+use tokio::sync::Mutex;
 
 use crate::{
     github::GitHub,
@@ -238,7 +239,9 @@ async fn each_its_own(site: &Site) {
     let runners: BTreeSet<&str> =
         jobs.iter().map(|job| job["runner_name"].as_str().unwrap()).collect();
     assert_eq!(runners.len(), jobs.len(), "each job had an instance of its own");
-    assert!(jobs.iter().all(|job| job["attempt"] == 1 && job["rounds"] == 1), "none ran twice");
+    // Only a scale set's job is given to it in rounds.
+    let once = |job: &Value| job["attempt"] == 1 && job["rounds"].as_u64() <= Some(1);
+    assert!(jobs.iter().all(once), "none ran twice");
 }
 
 async fn until_done(site: &Site, jobs: usize) {
@@ -313,8 +316,12 @@ async fn the_runner_program_is_put_in_and_kept_new() {
     site.end_clean().await;
 }
 
+/// Servers that a test may kill have one bridge and one network: there is one at a time.
+static ONE_SERVER: Mutex<()> = Mutex::const_new(());
+
 /// Runs jobs on a server of its own while that dies once and the daemon twice.
 async fn survive(demand: &'static str) {
+    let _alone = ONE_SERVER.lock().await;
     let (jobs, mut network) = (jobs(), Network::default());
     let mut private = Private::start(&[], PRESEED);
     let server = Server { directory: Some(private.directory()) };
