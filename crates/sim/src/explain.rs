@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dayfly_core::{
-    model::{DemandSource, JobId, JobState, PoolName, WorkflowJobStatus, later},
+    model::{DemandSource, JobId, JobState, PoolName, RunnerName, WorkflowJobStatus, later},
     plan::{Census, target_of},
     report::{Condition, ConditionKind, explain, pool_conditions},
     world::{KnownJob, Pool},
@@ -143,7 +143,12 @@ fn unexplained_job(view: &View<'_>, pool: &Pool) -> Option<String> {
 
 /// A job that waited and has a runner by now, though nothing that it was said to wait for has changed.
 fn unfounded(view: &View<'_>, pool: &Pool, before: &Wait) -> Option<String> {
-    let runs = |known: &&KnownJob| known.row.job.status == WorkflowJobStatus::InProgress;
+    // Whose runner went before a webhook told of it had waited for something that was over, and nobody knew.
+    let runs = |known: &&KnownJob| {
+        let job = &known.row.job;
+        let is_its = |row: &RunnerName| job.runner.as_deref() == Some(row.as_str());
+        job.status == WorkflowJobStatus::InProgress && pool.runners.keys().any(is_its)
+    };
     let running: BTreeSet<JobId> = view
         .world
         .workflow_jobs()
