@@ -23,7 +23,7 @@ fn faults_strike_where_a_script_shows_them() {
         "job-runs-beyond-its-limit.txt",
         None,
         Some("the job reached its pool's job_timeout"),
-        "reason: JobTimeout",
+        r#""reason":"job_timeout""#,
     );
     check(
         "app-signs-in-by-a-wrong-clock.txt",
