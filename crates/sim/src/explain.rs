@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dayfly_core::{
-    model::{DemandSource, JobId, JobState, PoolName, RunnerName, WorkflowJobStatus, later},
+    model::{DemandSource, JobId, JobState, PoolName, Runner, WorkflowJobStatus, later},
     plan::{Census, target_of},
     report::{Condition, ConditionKind, explain, pool_conditions},
     world::{KnownJob, Pool},
@@ -146,8 +146,10 @@ fn unfounded(view: &View<'_>, pool: &Pool, before: &Wait) -> Option<String> {
     // Whose runner went before a webhook told of it had waited for something that was over, and nobody knew.
     let runs = |known: &&KnownJob| {
         let job = &known.row.job;
-        let is_its = |row: &RunnerName| job.runner.as_deref() == Some(row.as_str());
-        job.status == WorkflowJobStatus::InProgress && pool.runners.keys().any(is_its)
+        let is_its = |row: &Runner| {
+            row.retiring.is_none() && job.runner.as_deref() == Some(row.name.as_str())
+        };
+        job.status == WorkflowJobStatus::InProgress && pool.runners.values().any(is_its)
     };
     let running: BTreeSet<JobId> = view
         .world
