@@ -90,8 +90,9 @@ fn drive(scenario: &Scenario, keep_log: bool, until_broken: bool) -> Result<Repo
         .map_err(|error| error.to_string())?;
     let scenario = Arc::new(scenario.clone());
     runtime.block_on(async {
-        let spec = Arc::new(daemon::spec(&scenario)?);
+        let spec = Arc::new(daemon::spec(&scenario, &BTreeMap::new())?);
         let outside = Outside::new(State::new(&scenario, keep_log)?);
+        outside.lock().remake(&spec);
         if !scenario.sync.is_zero() {
             outside.lock().count("disk-slow");
         }
@@ -99,6 +100,7 @@ fn drive(scenario: &Scenario, keep_log: bool, until_broken: bool) -> Result<Repo
             started: Instant::now(),
             outside,
             spec,
+            renewals: BTreeMap::new(),
             next_item: 0,
             daemon: None,
             start_at: Some(Duration::ZERO),
@@ -130,6 +132,8 @@ struct Driver {
     scenario: Arc<Scenario>,
     outside: Arc<Outside>,
     spec: Arc<Spec>,
+    /// How often each pool's image was renewed.
+    renewals: BTreeMap<usize, u32>,
     next_item: usize,
     daemon: Option<Daemon>,
     /// When the next life begins.
@@ -345,6 +349,7 @@ impl Driver {
             What::DeletePool { pool } => {
                 self.of_pool(*pool, Command::DeletePool, "user-delete-pool");
             }
+            What::Renew { pool } => self.renew(*pool),
             What::Remove { nth, even_busy } => self.remove(*nth, *even_busy),
             What::Flush { pool, even_busy } => {
                 if let Ok(pool) = pool_name(*pool) {
@@ -360,6 +365,25 @@ impl Driver {
         if let Ok(name) = pool_name(pool) {
             self.outside.lock().count(fault);
             self.command(command(name));
+        }
+    }
+
+    /// A pool's image is another one from now on, for this life and for those to come.
+    fn renew(&mut self, pool: usize) {
+        *self.renewals.entry(pool).or_default() += 1;
+        let Ok(spec) = daemon::spec(&self.scenario, &self.renewals) else { return };
+        self.spec = Arc::new(spec);
+        {
+            let mut state = self.outside.lock();
+            state.count("user-renews");
+            state.remake(&self.spec);
+        }
+        if let Some(daemon) = &self.daemon {
+            let (handle, spec) = (daemon.handle.clone(), Arc::clone(&self.spec));
+            // A daemon that ends just now has the new one in its next life.
+            self.tasks.spawn(async move {
+                let _ = handle.remake(spec).await;
+            });
         }
     }
 
