@@ -277,18 +277,21 @@ impl<'a> Places<'a> {
     }
 }
 
-/// The backends of a pool that its planned rows leave for another one.
+/// The backends of a pool that its planned rows leave for another one, and when it may be more of them though nothing
+/// happens.
 pub(super) fn left<'a>(
     world: &'a World,
     pool: &'a Pool,
     of: &'a PoolSpec,
     room: &Room,
     now: Timestamp,
-) -> BTreeSet<&'a BackendName> {
-    if of.places.len() < 2 {
-        return BTreeSet::new();
+) -> (BTreeSet<&'a BackendName>, Option<Timestamp>) {
+    let is_planned = |row: &Runner| matches!(row.instance, Instance::Planned { .. });
+    if of.places.len() < 2 || !pool.runners.values().any(is_planned) {
+        return (BTreeSet::new(), None);
     }
-    Places::new(world, pool, of, now).left(room)
+    let places = Places::new(world, pool, of, now);
+    (places.left(room), places.again(room))
 }
 
 /// Whether a runner that may live has yet to show that it works.

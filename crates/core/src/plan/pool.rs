@@ -115,11 +115,10 @@ pub(super) fn plan(
     actions: &mut Vec<Action>,
 ) -> Option<Timestamp> {
     let of = spec.pools.get(&pool.state.name);
-    let mut due = None;
     // What the pool gives up takes no further step: its decisions are begun before those of its runners.
     let mut steps = Vec::new();
     let scope = runner::scope_of(world, spec, pool, of);
-    let left = of.map(|of| places::left(world, pool, of, room, now)).unwrap_or_default();
+    let (left, mut due) = of.map(|of| places::left(world, pool, of, room, now)).unwrap_or_default();
     for row in pool.runners.values() {
         let known = runner::Known { world, pool, of, scope: scope.as_ref(), left: &left };
         let step = runner::plan(known, row, now, room, &mut steps);
