@@ -235,9 +235,10 @@ fn spawn(
     }
     // Of these so many are needed though those whose creation stalls may still come.
     let needed = wanted.saturating_sub(u32::try_from(census.stalled.len()).unwrap_or(u32::MAX));
-    let until = if of.scale_set().is_none() {
+    let is_alone = of.scale_set().is_none();
+    let until = if is_alone {
         let (left, again) = alone::creations_left(world, of, now);
-        count = count.min(left);
+        count = count.min(left.saturating_sub(room.alone(&of.scope)));
         earlier(until, again)
     } else {
         until
@@ -250,6 +251,9 @@ fn spawn(
         };
         let runner = RunnerName::compose(&of.name, world.controller(), ids.suffix());
         if world.runner(&runner).is_none() {
+            if is_alone {
+                room.plan_alone(&of.scope);
+            }
             actions.push(Action::Spawn {
                 runner,
                 backend: place.backend.clone(),
