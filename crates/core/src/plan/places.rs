@@ -21,6 +21,10 @@ use crate::{
 /// because the first one answered a moment later.
 const FIRST_LIST: SignedDuration = SignedDuration::from_secs(5);
 
+/// A warm instance that stands for so long has shown all that it can without a job: where runners are made one at a time, the
+/// next is made beside it, so that a stock becomes full though no job comes.
+const STANDS: SignedDuration = SignedDuration::from_mins(2);
+
 /// How much longer a pool whose own runners failed on a backend waits than the others there, where its circuit breaker lets one
 /// try: else the pool that comes first could fail there for ever, and no other would have its turn.
 const OTHERS_FIRST: SignedDuration = SignedDuration::from_secs(1);
@@ -126,8 +130,8 @@ pub(crate) enum Passed<'a> {
     Breaker(&'a Trouble),
     /// The pool's runners failed there, and the next attempt waits until then.
     Creation(&'a Trouble, Timestamp),
-    /// They failed, and one at a time shows whether they work again.
-    Proving(&'a Trouble),
+    /// They failed, and one at a time shows whether they work again: until then at the latest, where it is warm.
+    Proving(&'a Trouble, Option<Timestamp>),
     /// Its budget is used up.
     Budget(Budget, Used),
     /// It does not answer a create call that was made then.
@@ -140,6 +144,7 @@ impl Passed<'_> {
         match self {
             Self::Soon(until) | Self::Creation(_, until) => Some(until),
             Self::Breaker(trouble) => Some(trouble.next_attempt_at),
+            Self::Proving(_, until) => until,
             _ => None,
         }
     }
@@ -154,6 +159,8 @@ pub(crate) struct Places<'a> {
     live: BTreeMap<&'a BackendName, u32>,
     /// Runners of the pool that have not shown yet that they work.
     unproven: BTreeMap<&'a BackendName, u32>,
+    /// When the first of them has stood warm for long enough.
+    stands_at: BTreeMap<&'a BackendName, Timestamp>,
     /// Since when a backend does not answer a create call of whatever pool.
     stalled: BTreeMap<&'a BackendName, Timestamp>,
 }
@@ -166,12 +173,18 @@ impl<'a> Places<'a> {
             now,
             live: BTreeMap::new(),
             unproven: BTreeMap::new(),
+            stands_at: BTreeMap::new(),
             stalled: BTreeMap::new(),
         };
         for row in pool.runners.values().filter(|row| row.instance.may_live()) {
             *places.live.entry(&row.backend).or_default() += 1;
-            if is_unproven(row) {
+            let stands_at = stands_at(row);
+            if is_unproven(row) && stands_at.is_none_or(|at| at > now) {
                 *places.unproven.entry(&row.backend).or_default() += 1;
+                if let Some(at) = stands_at {
+                    let first = places.stands_at.entry(&row.backend).or_insert(at);
+                    *first = at.min(*first);
+                }
             }
         }
         for pool in world.pools() {
@@ -269,7 +282,7 @@ impl<'a> Places<'a> {
         // A broken image costs one instance in five minutes.
         let proves = trouble.failures >= FAILURES_TO_PAUSE
             && self.unproven.get(backend).is_some_and(|count| *count > 0);
-        proves.then_some(Passed::Proving(trouble))
+        proves.then(|| Passed::Proving(trouble, self.stands_at.get(backend).copied()))
     }
 
     /// When one of the places that are passed over may be free though nothing happens.
@@ -284,7 +297,7 @@ impl<'a> Places<'a> {
         let waits = |place: &Place| {
             self.stalled.contains_key(&place.backend)
                 || match self.ill(place) {
-                    None | Some(Passed::Soon(_) | Passed::Proving(_)) => false,
+                    None | Some(Passed::Soon(_) | Passed::Proving(..)) => false,
                     Some(_) => true,
                 }
         };
@@ -322,6 +335,16 @@ fn is_unproven(row: &Runner) -> bool {
     row.retiring.is_none()
         && !matches!(row.instance, Instance::Removing { .. })
         && !matches!(row.registration, Registration::Busy { .. } | Registration::Online { .. })
+}
+
+/// When a warm instance has stood for long enough.
+fn stands_at(row: &Runner) -> Option<Timestamp> {
+    match (&row.instance, &row.registration) {
+        (Instance::Ready { since, .. }, Registration::None | Registration::Gone { .. }) => {
+            Some(later(*since, STANDS))
+        }
+        _ => None,
+    }
 }
 
 /// Creations that take so long that they are not waited for, where the pool has another place.

@@ -28,7 +28,7 @@ pub(super) fn held(
         short || nearest(pool).is_none()
     };
     let why = |place: &Place| match places.passed(place, &room)? {
-        Passed::Proving(_) => None,
+        Passed::Proving(..) => None,
         Passed::Budget(..) if !wants_budget() => None,
         passed => told(place, passed, now),
     };
@@ -119,10 +119,10 @@ fn told(place: &Place, passed: Passed<'_>, now: Timestamp) -> Option<Condition> 
             );
             trouble(ConditionKind::Backend, &what, known, now)
         }
-        Passed::Creation(..) | Passed::Proving(_) if planted(Bug::ConditionNotNamed) => {
+        Passed::Creation(..) | Passed::Proving(..) if planted(Bug::ConditionNotNamed) => {
             return None;
         }
-        Passed::Creation(known, _) | Passed::Proving(known) => {
+        Passed::Creation(known, _) | Passed::Proving(known, _) => {
             let what = if known.failures >= FAILURES_TO_PAUSE {
                 format!(
                     "creation on backend {backend} is paused after {} failures in a row",
