@@ -11,8 +11,8 @@ use std::{
 
 use dayfly_core::{
     model::{
-        BackendName, ControllerId, FAILURES_TO_PAUSE, PoolName, PoolState, Reason, Runner,
-        RunnerName, TroubleKey, WorkflowJobId, WorkflowJobStatus,
+        ControllerId, PoolName, PoolState, Reason, Runner, RunnerName, WorkflowJobId,
+        WorkflowJobStatus,
     },
     ports::{Batch, Store, StoreError, StoreErrorKind, Stored},
 };
@@ -36,8 +36,6 @@ pub(crate) struct Disk {
     pools: BTreeMap<PoolName, (PoolState, Option<Duration>)>,
     pub(crate) commits: u64,
     workflow_jobs: BTreeMap<WorkflowJobId, WorkflowJobStatus>,
-    /// Where the creation of a pool failed so often that it is tried one at a time.
-    proving: BTreeSet<(PoolName, BackendName)>,
 }
 
 /// A pool, as the disk knows it.
@@ -64,7 +62,6 @@ impl Disk {
             pools: BTreeMap::new(),
             commits: 0,
             workflow_jobs: BTreeMap::new(),
-            proving: BTreeSet::new(),
         })
     }
 
@@ -86,11 +83,6 @@ impl Disk {
     /// Every stored row.
     pub(crate) fn rows(&self) -> impl Iterator<Item = &Runner> {
         self.rows.values()
-    }
-
-    /// Whether a pool's creation is tried one at a time.
-    pub(crate) fn is_proving(&self, pool: &str) -> bool {
-        self.proving.iter().any(|(of, _)| of.as_str() == pool)
     }
 
     fn of_set(&self, set: i64) -> Option<&(PoolState, Option<Duration>)> {
@@ -142,16 +134,6 @@ impl Disk {
                 Some(row) => self.rows.insert(name.clone(), row.clone()),
                 None => self.rows.remove(name),
             };
-        }
-        for (key, trouble) in &batch.troubles {
-            if let TroubleKey::Creation { pool, backend, .. } = key {
-                let place = (pool.clone(), backend.clone());
-                if trouble.as_ref().is_some_and(|known| known.failures >= FAILURES_TO_PAUSE) {
-                    self.proving.insert(place);
-                } else {
-                    self.proving.remove(&place);
-                }
-            }
         }
         for (name, pool) in &batch.pools {
             match pool {

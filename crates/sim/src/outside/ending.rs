@@ -125,16 +125,10 @@ impl State {
             })
             .collect();
         let idle = registrations.iter().filter(|runner| runner.online).count();
-        // After three failures in a row one instance is made at a time, until a job proves that they work. Where none may
-        // come for hours, a runner that waits for one proves it: only where all of those are there, the stock waits.
-        let few = (plan.source != Source::Fixed || idle == plan.min_idle.min(plan.max) as usize)
-            && self.disk.is_proving(&format!("p{index}"))
-            && (1..=wanted).contains(&living)
-            && idle == registrations.len();
-        let as_wanted = (living == wanted || few)
+        let as_wanted = living == wanted
             && instances.len() == living
             && rows == living
-            && (registrations.len() == plan.min_idle.min(plan.max) as usize || few)
+            && registrations.len() == plan.min_idle.min(plan.max) as usize
             && idle == registrations.len();
         let name = format!("p{index}");
         let set = self.sim.every_set().into_iter().find(|set| set.name == name);
