@@ -36,8 +36,11 @@ const INPUTS_PER_PASS_MAX: usize = INBOX_MAX;
 /// spin.
 const DEADLINE_WAIT_MIN: Duration = Duration::from_millis(50);
 
-/// A pass that took longer than this is not followed by the next at once: thousands of runners are in its pools, and what happens
-/// while a burst comes in is planned for in fewer passes.
+/// With so many runners, a pass that took longer than [`PASS_DEAR`] is not followed by the next at once: what happens while a burst
+/// comes in is planned for in fewer passes. With fewer runners it was the machine that took its time.
+const RUNNERS_MANY: usize = 500;
+
+/// What a pass may take before the next waits for as long.
 const PASS_DEAR: Duration = Duration::from_millis(2);
 
 /// The longest pause between two passes, whatever one took.
@@ -176,7 +179,8 @@ impl Controller {
         self.note_evidence(&batch, arrived);
         let took = began.elapsed();
         self.instruments.recorder.pass(took);
-        self.pause = (took > PASS_DEAR).then_some(took.min(PAUSE_MAX));
+        self.pause = (took > PASS_DEAR && self.world.runners().nth(RUNNERS_MANY).is_some())
+            .then_some(took.min(PAUSE_MAX));
         if batch.is_empty() {
             self.release();
             return Ok(());
