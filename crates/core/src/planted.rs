@@ -97,6 +97,10 @@ bugs! {
     EndedRunnerNotCounted = "ended-runner-not-counted",
     /// Makes runners on a backend whose budget is used up.
     BudgetIgnored = "budget-ignored",
+    /// Keeps warm and idle runners whose pool has another image by now.
+    OutdatedKept = "outdated-kept",
+    /// Lists the jobs that wait at its start and never again, so that a webhook that was lost is not made good.
+    NeverCaughtUp = "never-caught-up",
     /// Uses the service's token for ever.
     TokenNeverRenewed = "token-never-renewed",
 }

@@ -28,12 +28,19 @@ pub struct Failure {
     code: Code,
     message: String,
     hint: Option<String>,
+    /// The message says itself, at its beginning, that it is an error.
+    is_rendered: bool,
 }
 
 impl Failure {
     /// An error without a hint.
     pub fn new(code: Code, message: impl fmt::Display) -> Self {
-        Self { code, message: message.to_string(), hint: None }
+        Self { code, message: message.to_string(), hint: None, is_rendered: false }
+    }
+
+    /// Errors that are shown as they are: each with its own heading, place and remedy.
+    pub fn rendered(code: Code, messages: impl fmt::Display) -> Self {
+        Self { is_rendered: true, ..Self::new(code, messages) }
     }
 
     /// The same with what to do about it.
@@ -66,8 +73,9 @@ impl std::error::Error for Failure {}
 
 /// Prints an error with its causes and its hint on stderr, and gives the exit code.
 pub fn report(error: &anyhow::Error) -> ExitCode {
-    eprintln!("error: {error:#}");
     let failure = error.chain().find_map(|cause| cause.downcast_ref::<Failure>());
+    let heading = if failure.is_some_and(|failure| failure.is_rendered) { "" } else { "error: " };
+    eprintln!("{heading}{error:#}");
     if let Some(hint) = failure.and_then(Failure::remedy) {
         eprintln!("hint: {hint}");
     }

@@ -14,21 +14,22 @@ pub fn status(status: &Status) -> String {
             pool.phases.iter().map(|(phase, count)| format!("{count} {phase}")).collect();
         let runners = if phases.is_empty() { "none".to_owned() } else { phases.join(", ") };
         let fixed = pool.demand == "fixed";
+        let by_set = !fixed && pool.demand != "webhook";
         let state = match (&pool.state, pool.session) {
             (state, _) if fixed => format!("{state}, keeps {} idle", pool.min_idle),
-            (state, true) => state.clone(),
-            (state, false) => format!("{state}, no session"),
+            (state, false) if by_set => format!("{state}, no session"),
+            (state, _) => state.clone(),
         };
-        // Nobody tells of the jobs of a pool that is kept full, and it offers nothing to anybody.
-        let told = |count: String| if fixed { "-".to_owned() } else { count };
+        // Nobody tells of the jobs of a pool that is kept full; only a scale set is offered room.
+        let told = |is_told: bool, count: String| if is_told { count } else { "-".to_owned() };
         pools.add_row([
             pool.name.clone(),
             state,
             runners,
             pool.desired.to_string(),
             pool.max.to_string(),
-            told(pool.jobs_waiting.to_string()),
-            told(pool.capacity.to_string()),
+            told(!fixed, pool.jobs_waiting.to_string()),
+            told(by_set, pool.capacity.to_string()),
         ]);
     }
     let mut backends = table(&["BACKEND", "RUNNERS", "BUDGET", "STATE"]);
@@ -186,6 +187,30 @@ mod tests {
         check(120, "2 min");
         check(7_200, "2 h");
         check(172_800, "2 d");
+    }
+
+    #[test]
+    fn a_pool_shows_what_its_demand_has() {
+        let check = |demand: &str, session: bool, expected: &str| {
+            let shown = status(
+                &serde_json::from_value(serde_json::json!({
+                    "at": "2026-01-01T00:00:00Z", "controller": "1", "stopping": false,
+                    "backends": [], "scopes": [],
+                    "pools": [{
+                        "name": "linux", "state": "open", "demand": demand, "min_idle": 2, "scale_set": null,
+                        "session": session, "desired": 3, "warm": 0, "max": 5, "capacity": 4, "phases": {},
+                        "jobs_waiting": 1, "statistics": null, "waits_for": [],
+                    }],
+                }))
+                .unwrap(),
+            );
+            let row = shown.lines().nth(1).unwrap();
+            assert_eq!(row.split_whitespace().collect::<Vec<_>>().join(" "), expected);
+        };
+        check("scale-set", true, "linux open none 3 5 1 4");
+        check("scale-set", false, "linux open, no session none 3 5 1 4");
+        check("webhook", false, "linux open none 3 5 1 -");
+        check("fixed", false, "linux open, keeps 2 idle none 3 5 - -");
     }
 
     #[test]

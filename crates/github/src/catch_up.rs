@@ -97,7 +97,7 @@ impl Shared {
         let url = self.actions_url(repository, &["jobs", &id.to_string()]);
         let (authorization, response) = self.rest_answer(&operation, Method::GET, &url).await?;
         if response.status() == StatusCode::NOT_FOUND {
-            return Ok(None);
+            return self.can_read_jobs(repository).await.map(|()| None);
         }
         if !response.status().is_success() {
             let (surface, bucket) = (Surface::Rest, Bucket::Core);
@@ -108,6 +108,19 @@ impl Shared {
             serde_json::from_slice(response.body()).map_err(|_| odd("it holds no job"))?;
         let job = job(wire, repository).ok_or_else(|| odd("its status is not known"))?;
         Ok(Some(job))
+    }
+
+    /// Asks whether the credential may read a repository's jobs: GitHub says of those that it may not see that they are not there.
+    async fn can_read_jobs(self: &Arc<Self>, repository: &str) -> Result<(), ForgeError> {
+        let operation = Operation::ListRuns(repository);
+        let mut url = self.actions_url(repository, &["runs"]);
+        url.query_pairs_mut().append_pair("per_page", "1");
+        let (authorization, response) = self.rest_answer(&operation, Method::GET, &url).await?;
+        if response.status().is_success() {
+            return Ok(());
+        }
+        let (surface, bucket) = (Surface::Rest, Bucket::Core);
+        Err(self.rest_refusal(&operation, surface, bucket, &authorization, &response))
     }
 
     /// The repositories whose jobs may be for us.

@@ -52,6 +52,8 @@ checks! {
     RateLimit = "rate-limits-are-kept",
     /// Calls are as many as jobs, time and faults ask for.
     Budget = "calls-within-budget",
+    /// An instance is made from what its row says.
+    Origin = "made-from-what-its-row-says",
     /// Failing creation backs off for the whole pool.
     BackOff = "creation-backs-off",
     /// What is advertised can be kept.

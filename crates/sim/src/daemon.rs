@@ -42,8 +42,8 @@ fn scope_name() -> Result<ScopeName, String> {
     ScopeName::new("acme").map_err(|error| error.to_string())
 }
 
-/// What the user of a scenario wants.
-pub(crate) fn spec(scenario: &Scenario) -> Result<Spec, String> {
+/// What the user of a scenario wants, once each pool's image has been renewed so many times (none of those left out was).
+pub(crate) fn spec(scenario: &Scenario, renewals: &BTreeMap<usize, u32>) -> Result<Spec, String> {
     let scope = scope_name()?;
     let of_scope = ScopeSpec {
         url: ADDRESS.to_owned(),
@@ -64,7 +64,9 @@ pub(crate) fn spec(scenario: &Scenario) -> Result<Spec, String> {
         };
         let group = "Default".to_owned();
         let instance = Arc::new(InstanceSpec {
-            image: "simulated".to_owned(),
+            image: renewals
+                .get(&index)
+                .map_or_else(|| "simulated".to_owned(), |times| format!("simulated:{times}")),
             cpu_millis: (plan.cpus > 0).then(|| u64::from(plan.cpus) * 1_000),
             ..InstanceSpec::default()
         });

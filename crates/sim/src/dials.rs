@@ -68,6 +68,8 @@ dials! {
     UserRunners = "user-runners" 4,
     /// Users delete pools.
     UserPools = "user-pools" 1,
+    /// A pool's image, setup or runner program is another one from now on.
+    UserImages = "user-images" 3,
     /// Creates are refused.
     EngineRefuses = "engine-refuses" 5,
     /// Calls hang, or their answer is lost.

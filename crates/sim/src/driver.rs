@@ -3,29 +3,23 @@
 //! First everything of the scenario happens. Then the faults stop, and what the promises say must come true: every job ends,
 //! the world becomes quiet and as it was configured, nothing is left once the pools are deleted, and the daemon ends.
 
+mod ending;
+mod strikes;
+
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    future::poll_fn,
-    pin::pin,
-    sync::Arc,
-    task::Poll,
-    time::Duration,
+    collections::BTreeMap, future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration,
 };
 
-use dayfly_core::{
-    effect::Command,
-    model::{PoolName, RunnerName, Spec},
-};
+use dayfly_core::model::Spec;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::task::TaskTracker;
 
 use crate::{
     checks::{Check, Violation},
-    daemon::{self, Daemon, pool_name},
+    daemon::{self, Daemon},
     explain::Waits,
-    outside::{DiskStore, Life, Outside, State, answer},
-    quiet,
-    scenario::{Scenario, What},
+    outside::{Outside, State, answer},
+    scenario::Scenario,
 };
 
 /// What came of a simulation.
@@ -90,8 +84,9 @@ fn drive(scenario: &Scenario, keep_log: bool, until_broken: bool) -> Result<Repo
         .map_err(|error| error.to_string())?;
     let scenario = Arc::new(scenario.clone());
     runtime.block_on(async {
-        let spec = Arc::new(daemon::spec(&scenario)?);
+        let spec = Arc::new(daemon::spec(&scenario, &BTreeMap::new())?);
         let outside = Outside::new(State::new(&scenario, keep_log)?);
+        outside.lock().remake(&spec);
         if !scenario.sync.is_zero() {
             outside.lock().count("disk-slow");
         }
@@ -99,6 +94,7 @@ fn drive(scenario: &Scenario, keep_log: bool, until_broken: bool) -> Result<Repo
             started: Instant::now(),
             outside,
             spec,
+            renewals: BTreeMap::new(),
             next_item: 0,
             daemon: None,
             start_at: Some(Duration::ZERO),
@@ -130,6 +126,8 @@ struct Driver {
     scenario: Arc<Scenario>,
     outside: Arc<Outside>,
     spec: Arc<Spec>,
+    /// How often each pool's image was renewed.
+    renewals: BTreeMap<usize, u32>,
     next_item: usize,
     daemon: Option<Daemon>,
     /// When the next life begins.
@@ -301,221 +299,6 @@ impl Driver {
                 drop(state);
                 self.start_at = Some(self.now() + Duration::from_secs(60));
             }
-        }
-    }
-
-    fn strike_due(&mut self) {
-        let scenario = Arc::clone(&self.scenario);
-        while let Some(item) =
-            scenario.items.get(self.next_item).filter(|item| item.at <= self.now())
-        {
-            self.next_item += 1;
-            if self.outside.lock().strike(&item.what) {
-                self.strike_own(&item.what);
-            }
-        }
-    }
-
-    /// What is done to the daemon, or through it.
-    fn strike_own(&mut self, what: &What) {
-        match what {
-            What::Crash { points, down, jump_s } => {
-                self.down = *down;
-                self.jump_s = *jump_s;
-                if *jump_s != 0 {
-                    self.outside.lock().count("clock-jump");
-                }
-                self.outside.lock().arm_crash(*points);
-            }
-            What::LoseRows => {
-                let mut state = self.outside.lock();
-                state.count("store-rebuilt");
-                state.disk.lose_rows();
-                state.arm_crash(0);
-            }
-            What::Restart { down } if self.daemon.is_some() => {
-                self.down = *down;
-                self.outside.lock().count("restart");
-                self.command(Command::Stop);
-                self.stop_asked.get_or_insert(self.started.elapsed());
-            }
-            What::Second => self.second(),
-            What::Drain { pool } => self.of_pool(*pool, Command::Drain, "user-drain"),
-            What::Undrain { pool } => self.of_pool(*pool, Command::Undrain, "user-undrain"),
-            What::DeletePool { pool } => {
-                self.of_pool(*pool, Command::DeletePool, "user-delete-pool");
-            }
-            What::Remove { nth, even_busy } => self.remove(*nth, *even_busy),
-            What::Flush { pool, even_busy } => {
-                if let Ok(pool) = pool_name(*pool) {
-                    self.outside.lock().count("user-flush");
-                    self.command(Command::Flush { pool, even_busy: *even_busy });
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn of_pool(&mut self, pool: usize, command: fn(PoolName) -> Command, fault: &'static str) {
-        if let Ok(name) = pool_name(pool) {
-            self.outside.lock().count(fault);
-            self.command(command(name));
-        }
-    }
-
-    fn remove(&mut self, nth: usize, even_busy: bool) {
-        let names: Vec<RunnerName> =
-            self.outside.lock().disk.rows().map(|row| row.name.clone()).collect();
-        if let Some(runner) = names.get(nth % names.len().max(1)) {
-            self.outside.lock().count(if even_busy { "user-remove-busy" } else { "user-remove" });
-            self.command(Command::Remove { runner: runner.clone(), even_busy });
-        }
-    }
-
-    fn command(&mut self, command: Command) {
-        if let Some(daemon) = &self.daemon {
-            let handle = daemon.handle.clone();
-            // A refusal is the user's to read; what it means for the promises shows in the world.
-            self.tasks.spawn(async move {
-                let _ = handle.command(command).await;
-            });
-        }
-    }
-
-    /// A second daemon on the store is refused while the first one lives.
-    fn second(&mut self) {
-        if self.daemon.is_none() {
-            return;
-        }
-        self.outside.lock().count("second-daemon");
-        let refused = DiskStore::open(&self.outside, Life(0)).is_err();
-        self.outside.lock().look(Check::Lock, refused, || {
-            "a second daemon has the store while the first one lives".to_owned()
-        });
-    }
-
-    /// The faults stop.
-    fn heal(&mut self) {
-        {
-            let mut state = self.outside.lock();
-            state.note(format_args!("the faults stop"));
-            state.heal();
-        }
-        // Also one that is still ending is there again soon.
-        self.down = self.down.min(Duration::from_secs(5));
-        if self.daemon.is_none() {
-            self.start_at = self.start_at.map(|at| at.min(self.now() + self.down));
-        }
-    }
-
-    /// Every job that a pool takes ends.
-    async fn finish_jobs(&mut self) {
-        // The first minute is for a daemon that is just starting, and for one that is just ending.
-        self.run_until(self.now() + Duration::from_secs(60), |_| false).await;
-        for pool in 0..self.scenario.pools.len() {
-            if let Ok(name) = pool_name(pool) {
-                self.command(Command::Undrain(name));
-            }
-        }
-        let bound = {
-            let state = self.outside.lock();
-            let wait = state.github.longest_wait.max(self.now());
-            wait + START_BOUND + state.time_for_jobs()
-        };
-        self.run_until(bound, State::all_over).await;
-        self.outside.lock().check_jobs();
-    }
-
-    /// The world becomes quiet, and as it was configured.
-    async fn settle(&mut self) {
-        let until = self.now() + SETTLE_BOUND;
-        let mut found;
-        let mut seen = BTreeSet::new();
-        // Idle runners that GitHub removes are there only for a while.
-        let removes = self.scenario.github.idle_removal.is_some();
-        let every = Duration::from_secs(if removes { 10 } else { 30 });
-        loop {
-            self.run_until(self.now() + every, |_| false).await;
-            found = self.outside.lock().unsettled(&mut seen);
-            if found.is_none() || self.now() >= until {
-                break;
-            }
-        }
-        self.outside.lock().look(Check::Settles, found.is_none(), || found.unwrap_or_default());
-        self.check_quiet().await;
-    }
-
-    /// Where nothing happens, nothing is planned: each pool is looked at when it is at rest.
-    async fn check_quiet(&mut self) {
-        let until = self.now() + SETTLE_BOUND;
-        let mut rested = BTreeSet::new();
-        loop {
-            let Some(daemon) = &self.daemon else { return };
-            let moving = self.outside.lock().moving();
-            let Ok((resting, planned)) =
-                daemon.handle.clone().read(move |view| quiet::planned_at_rest(view, &moving)).await
-            else {
-                return;
-            };
-            rested.extend(resting);
-            let rests = |index: &usize| {
-                pool_name(*index).is_ok_and(|name| rested.contains(&name))
-                    || self.scenario.is_restless(*index)
-            };
-            let all = (0..self.scenario.pools.len()).all(|index| rests(&index));
-            let over = self.now() >= until;
-            {
-                let mut state = self.outside.lock();
-                state.look(Check::Quiet, planned.is_empty(), || format!("it plans {planned:?}"));
-                state.look(Check::Quiet, all || !over, || {
-                    format!("of all pools only {rested:?} come to rest")
-                });
-            }
-            if all || over {
-                return;
-            }
-            self.run_until(self.now() + Duration::from_secs(10), |_| false).await;
-        }
-    }
-
-    /// Once the pools are deleted nothing is left.
-    async fn delete_all(&mut self) {
-        for pool in 0..self.scenario.pools.len() {
-            if let Ok(name) = pool_name(pool) {
-                self.command(Command::DeletePool(name));
-            }
-        }
-        let until = self.now() + SETTLE_BOUND;
-        let mut left;
-        loop {
-            self.run_until(self.now() + Duration::from_secs(30), |_| false).await;
-            left = self.outside.lock().left();
-            if left.is_none() || self.now() >= until {
-                break;
-            }
-        }
-        self.outside.lock().check_thrift();
-        self.outside.lock().check_foreign();
-        self.outside.lock().look(Check::NothingLeft, left.is_none(), || left.unwrap_or_default());
-    }
-
-    async fn stop(&mut self) {
-        if self.daemon.is_none() {
-            return;
-        }
-        self.down = Duration::from_secs(24 * 3_600);
-        self.command(Command::Stop);
-        let asked = self.now();
-        self.stop_asked = Some(asked);
-        self.run_until(asked + END_BOUND, |_| false).await;
-        let ended = self.daemon.is_none();
-        self.outside
-            .lock()
-            .look(Check::Ends, ended, || "it did not end when it was asked to".to_owned());
-        if let Some(daemon) = self.daemon.take() {
-            self.outside.lock().end_life();
-            daemon.handle.end_now();
-            let _ = daemon.ended.await;
         }
     }
 

@@ -370,6 +370,7 @@ fn trouble(
             let at = at + seconds(rng, 5, 1_200);
             items.push(Item { at, what: What::Undrain { pool } });
         }
+        Dial::UserImages => put(What::Renew { pool }),
         Dial::EngineRefuses => {
             let fault = pick(
                 rng,

@@ -313,6 +313,11 @@ pub enum What {
         /// The pool.
         pool: usize,
     },
+    /// A pool's instances are made from something else from now on: a new image, setup or runner program.
+    Renew {
+        /// The pool.
+        pool: usize,
+    },
 }
 
 /// In place of an entry's type: every one.

@@ -163,6 +163,7 @@ impl Display for What {
             Self::Flush { pool, even_busy: false } => write!(f, "flush p{pool}"),
             Self::Flush { pool, even_busy: true } => write!(f, "flush p{pool} busy"),
             Self::DeletePool { pool } => write!(f, "delete p{pool}"),
+            Self::Renew { pool } => write!(f, "renew p{pool}"),
         }
     }
 }
@@ -465,6 +466,7 @@ impl Scenario {
             ["flush", pool] => What::Flush { pool: self.pool(pool)?, even_busy: false },
             ["flush", pool, "busy"] => What::Flush { pool: self.pool(pool)?, even_busy: true },
             ["delete", pool] => What::DeletePool { pool: self.pool(pool)? },
+            ["renew", pool] => What::Renew { pool: self.pool(pool)? },
             ["remove", nth] => What::Remove { nth: nth.parse().ok()?, even_busy: false },
             ["remove", nth, "busy"] => What::Remove { nth: nth.parse().ok()?, even_busy: true },
             _ => return None,

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     effect::Flight,
     model::{ScopeName, Spec, WorkflowJobId, later},
+    planted::{Bug, planted},
     world::{Action, ScopeView, World},
 };
 
@@ -56,6 +57,9 @@ pub(super) fn is_due(view: &ScopeView, now: Timestamp) -> bool {
 }
 
 fn due_at(view: &ScopeView, now: Timestamp) -> Timestamp {
+    if planted(Bug::NeverCaughtUp) && view.catch_up.done_at.is_some() {
+        return Timestamp::MAX;
+    }
     let due = view.catch_up.done_at.map_or(now, |at| later(at, EVERY));
     view.catch_up.attempt.as_ref().map_or(due, |attempt| attempt.next_at)
 }

@@ -11,7 +11,7 @@ use crate::{
     effect::Flight,
     model::{
         BackendName, Budget, FAILURES_TO_PAUSE, Instance, LOAD_WHOLE, Place, Placement, PoolSpec,
-        Registration, Runner, Share, Trouble, TroubleKey, Used, later,
+        Registration, Runner, ScopeName, Share, Trouble, TroubleKey, Used, later,
     },
     planted::{Bug, planted},
     world::{Action, BackendView, Pool, World},
@@ -21,13 +21,21 @@ use crate::{
 /// because the first one answered a moment later.
 const FIRST_LIST: SignedDuration = SignedDuration::from_secs(5);
 
+/// How much longer a pool whose own runners failed on a backend waits than the others there, where its circuit breaker lets one
+/// try: else the pool that comes first could fail there for ever, and no other would have its turn.
+const OTHERS_FIRST: SignedDuration = SignedDuration::from_secs(1);
+
 /// A creation that takes more than this part of its deadline is not waited for where another place is free: one minute of
 /// the usual five, which leaves a job three of the four in which it has to start (F15).
 const STALLED_AFTER: i32 = 5;
 
-/// What each backend still takes in this plan.
+/// What each backend still takes in this plan, and what the plan adds for each scope.
 #[derive(Debug, Clone)]
-pub(crate) struct Room(BTreeMap<BackendName, Free>);
+pub(crate) struct Room {
+    backends: BTreeMap<BackendName, Free>,
+    /// Rows that this plan adds to pools whose runners register by themselves.
+    alone: BTreeMap<ScopeName, u32>,
+}
 
 #[derive(Debug, Clone)]
 struct Free {
@@ -51,12 +59,22 @@ impl Room {
             let free = Free { creates, planned: 0, budget: view.budget, used: view.used };
             (name.clone(), free)
         };
-        Self(world.backends().map(free).collect())
+        Self { backends: world.backends().map(free).collect(), alone: BTreeMap::new() }
+    }
+
+    /// Runners of a scope that this plan makes and that will ask for a registration of their own.
+    pub(super) fn alone(&self, scope: &ScopeName) -> u32 {
+        self.alone.get(scope).copied().unwrap_or(0)
+    }
+
+    /// One more of them.
+    pub(super) fn plan_alone(&mut self, scope: &ScopeName) {
+        *self.alone.entry(scope.clone()).or_default() += 1;
     }
 
     /// Takes a create call's place, where there is one.
     pub(super) fn take(&mut self, backend: &BackendName) -> bool {
-        match self.0.get_mut(backend) {
+        match self.backends.get_mut(backend) {
             Some(free) if free.creates > 0 => {
                 free.creates -= 1;
                 true
@@ -67,7 +85,7 @@ impl Room {
 
     /// A row more.
     fn plan(&mut self, place: &Place) {
-        if let Some(free) = self.0.get_mut(&place.backend) {
+        if let Some(free) = self.backends.get_mut(&place.backend) {
             free.planned += 1;
             free.used = free.used.plus(Share::of(&place.instance));
         }
@@ -106,8 +124,8 @@ pub(crate) enum Passed<'a> {
     Trouble(&'a Trouble),
     /// Its circuit breaker is open, or half open while another call is under way.
     Breaker(&'a Trouble),
-    /// The pool's runners failed there, and the next attempt waits.
-    Creation(&'a Trouble),
+    /// The pool's runners failed there, and the next attempt waits until then.
+    Creation(&'a Trouble, Timestamp),
     /// They failed, and one at a time shows whether they work again.
     Proving(&'a Trouble),
     /// Its budget is used up.
@@ -120,8 +138,8 @@ impl Passed<'_> {
     /// Until when at the latest, where time alone ends it.
     fn until(self) -> Option<Timestamp> {
         match self {
-            Self::Soon(until) => Some(until),
-            Self::Creation(trouble) | Self::Breaker(trouble) => Some(trouble.next_attempt_at),
+            Self::Soon(until) | Self::Creation(_, until) => Some(until),
+            Self::Breaker(trouble) => Some(trouble.next_attempt_at),
             _ => None,
         }
     }
@@ -199,7 +217,7 @@ impl<'a> Places<'a> {
     fn load(&self, place: &Place, room: &Room) -> (bool, u64) {
         let live = u64::from(self.live.get(&place.backend).copied().unwrap_or(0));
         let own = live.saturating_mul(LOAD_WHOLE) / u64::from(self.of.limits.max.max(1));
-        let Some(free) = room.0.get(&place.backend) else { return (true, u64::MAX) };
+        let Some(free) = room.backends.get(&place.backend) else { return (true, u64::MAX) };
         (free.creates <= free.planned, free.budget.load(free.used).unwrap_or(own))
     }
 
@@ -208,7 +226,7 @@ impl<'a> Places<'a> {
         if let Some(ill) = self.ill(place) {
             return Some(ill);
         }
-        let Some(free) = room.0.get(&place.backend) else { return Some(Passed::Unlisted) };
+        let Some(free) = room.backends.get(&place.backend) else { return Some(Passed::Unlisted) };
         if let Breaker::HalfOpen(trouble) = breaker(self.world, &place.backend, self.now)
             && free.creates <= free.planned
         {
@@ -236,12 +254,17 @@ impl<'a> Places<'a> {
             let waits = until > self.now && self.of.places.len() > 1;
             return Some(if waits { Passed::Soon(until) } else { Passed::Unlisted });
         }
-        if let Breaker::Open(trouble) = breaker(self.world, backend, self.now) {
+        let breaker = breaker(self.world, backend, self.now);
+        if let Breaker::Open(trouble) = breaker {
             return Some(Passed::Breaker(trouble));
         }
         let trouble = self.world.trouble(&place.creation_key(&self.of.name))?;
-        if trouble.next_attempt_at > self.now {
-            return Some(Passed::Creation(trouble));
+        let until = match breaker {
+            Breaker::HalfOpen(_) => later(trouble.next_attempt_at, OTHERS_FIRST),
+            _ => trouble.next_attempt_at,
+        };
+        if until > self.now {
+            return Some(Passed::Creation(trouble, until));
         }
         // A broken image costs one instance in five minutes.
         let proves = trouble.failures >= FAILURES_TO_PAUSE
@@ -277,18 +300,21 @@ impl<'a> Places<'a> {
     }
 }
 
-/// The backends of a pool that its planned rows leave for another one.
+/// The backends of a pool that its planned rows leave for another one, and when it may be more of them though nothing
+/// happens.
 pub(super) fn left<'a>(
     world: &'a World,
     pool: &'a Pool,
     of: &'a PoolSpec,
     room: &Room,
     now: Timestamp,
-) -> BTreeSet<&'a BackendName> {
-    if of.places.len() < 2 {
-        return BTreeSet::new();
+) -> (BTreeSet<&'a BackendName>, Option<Timestamp>) {
+    let is_planned = |row: &Runner| matches!(row.instance, Instance::Planned { .. });
+    if of.places.len() < 2 || !pool.runners.values().any(is_planned) {
+        return (BTreeSet::new(), None);
     }
-    Places::new(world, pool, of, now).left(room)
+    let places = Places::new(world, pool, of, now);
+    (places.left(room), places.again(room))
 }
 
 /// Whether a runner that may live has yet to show that it works.

@@ -115,11 +115,10 @@ pub(super) fn plan(
     actions: &mut Vec<Action>,
 ) -> Option<Timestamp> {
     let of = spec.pools.get(&pool.state.name);
-    let mut due = None;
     // What the pool gives up takes no further step: its decisions are begun before those of its runners.
     let mut steps = Vec::new();
     let scope = runner::scope_of(world, spec, pool, of);
-    let left = of.map(|of| places::left(world, pool, of, room, now)).unwrap_or_default();
+    let (left, mut due) = of.map(|of| places::left(world, pool, of, room, now)).unwrap_or_default();
     for row in pool.runners.values() {
         let known = runner::Known { world, pool, of, scope: scope.as_ref(), left: &left };
         let step = runner::plan(known, row, now, room, &mut steps);
@@ -236,9 +235,10 @@ fn spawn(
     }
     // Of these so many are needed though those whose creation stalls may still come.
     let needed = wanted.saturating_sub(u32::try_from(census.stalled.len()).unwrap_or(u32::MAX));
-    let until = if of.scale_set().is_none() {
+    let is_alone = of.scale_set().is_none();
+    let until = if is_alone {
         let (left, again) = alone::creations_left(world, of, now);
-        count = count.min(left);
+        count = count.min(left.saturating_sub(room.alone(&of.scope)));
         earlier(until, again)
     } else {
         until
@@ -251,6 +251,9 @@ fn spawn(
         };
         let runner = RunnerName::compose(&of.name, world.controller(), ids.suffix());
         if world.runner(&runner).is_none() {
+            if is_alone {
+                room.plan_alone(&of.scope);
+            }
             actions.push(Action::Spawn {
                 runner,
                 backend: place.backend.clone(),

@@ -246,9 +246,10 @@ impl Step<'_> {
     }
 
     fn is_outdated(&self) -> bool {
-        self.of.is_some_and(|of| {
+        let is_outdated = self.of.is_some_and(|of| {
             of.place(&self.row.backend).is_none_or(|place| place.mark != self.row.mark)
-        })
+        });
+        is_outdated && !planted(Bug::OutdatedKept)
     }
 
     fn instance(&mut self, room: &mut Room) {

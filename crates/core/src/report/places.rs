@@ -40,7 +40,8 @@ pub(super) fn held(
         // The pool's own failures are told beside those of the backend.
         let own = world.trouble(&place.creation_key(&of.name));
         let own = own.filter(|known| known.next_attempt_at > now);
-        let own = own.and_then(|known| told(place, Passed::Creation(known), now));
+        let own =
+            own.and_then(|known| told(place, Passed::Creation(known, known.next_attempt_at), now));
         let own = own.filter(|own| first.as_ref() != Some(own));
         return first.into_iter().chain(own).collect();
     }
@@ -118,8 +119,10 @@ fn told(place: &Place, passed: Passed<'_>, now: Timestamp) -> Option<Condition> 
             );
             trouble(ConditionKind::Backend, &what, known, now)
         }
-        Passed::Creation(_) | Passed::Proving(_) if planted(Bug::ConditionNotNamed) => return None,
-        Passed::Creation(known) | Passed::Proving(known) => {
+        Passed::Creation(..) | Passed::Proving(_) if planted(Bug::ConditionNotNamed) => {
+            return None;
+        }
+        Passed::Creation(known, _) | Passed::Proving(known) => {
             let what = if known.failures >= FAILURES_TO_PAUSE {
                 format!(
                     "creation on backend {backend} is paused after {} failures in a row",

@@ -21,6 +21,9 @@ use crate::{
 /// How long a job is believed to wait for a runner without another word of GitHub's.
 pub const QUEUE_BELIEVED: SignedDuration = SignedDuration::from_mins(10);
 
+/// GitHub ends a job that no runner took for so long (docs: usage limits of self-hosted runners).
+const QUEUED_MAX: SignedDuration = SignedDuration::from_hours(24);
+
 /// How long a completed job is kept: to explain it, and so that a late double of its first event adds nothing.
 const COMPLETED_KEPT: SignedDuration = SignedDuration::from_hours(24);
 
@@ -277,6 +280,17 @@ impl World {
         }
     }
 
+    /// A job is over, and nobody told how it ended.
+    fn end_untold(&mut self, id: WorkflowJobId, looked_at: Timestamp, now: Timestamp) {
+        let Some(known) = self.workflow_job(id) else { return };
+        let over = WorkflowJob {
+            status: WorkflowJobStatus::Completed,
+            conclusion: Some(UNTOLD.into()),
+            ..known.row.job.clone()
+        };
+        self.apply_evidence(over, Some(looked_at), now);
+    }
+
     /// What GitHub said of one job.
     pub(super) fn apply_read(
         &mut self,
@@ -297,18 +311,21 @@ impl World {
                     self.apply_evidence(*job, Some(began_at), now);
                 }
                 // GitHub does not know it any more, or runs it again.
-                if !same && let Some(known) = self.workflow_job(id) {
-                    let over = WorkflowJob {
-                        status: WorkflowJobStatus::Completed,
-                        conclusion: Some(UNTOLD.into()),
-                        ..known.row.job.clone()
-                    };
-                    self.apply_evidence(over, Some(began_at), now);
+                if !same {
+                    self.end_untold(id, began_at, now);
                 }
             }
             // It can't be known. A runner that idles costs less than a job that waits for ever.
             Err(error) if matches!(error.kind, ForgeErrorKind::NotAllowed(_)) => {
-                self.hear_workflow_job(id, began_at);
+                let waited_out = |known: &KnownJob| {
+                    known.row.job.status == WorkflowJobStatus::Queued
+                        && later(known.row.since, QUEUED_MAX) <= now
+                };
+                if self.workflow_job(id).is_some_and(waited_out) {
+                    self.end_untold(id, began_at, now);
+                } else {
+                    self.hear_workflow_job(id, began_at);
+                }
                 let Some(view) = self.scopes.get_mut(scope) else { return };
                 if !std::mem::replace(&mut view.catch_up.may_not_read, true) {
                     let what = format!(

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{BackendView, Changes, Forgotten, Pool, ScopeView, WorkflowJobs, World};
 use crate::{
-    model::{BackendName, DemandSource, JobState, PoolState, SessionTrack, Spec, Used},
+    model::{BackendName, DemandSource, JobState, PoolState, SessionTrack, Spec, TroubleKey, Used},
     planted::{Bug, planted},
     ports::{Capabilities, Stored},
     route::Routes,
@@ -88,6 +88,7 @@ impl World {
                 .entry(name.clone())
                 .or_insert_with(|| Pool::new(PoolState::new(name.clone())));
         }
+        world.forget_troubles(spec);
         for pool in world.pools.values_mut() {
             pool.routed = world.workflow_jobs.routes.has(&pool.state.name);
         }
@@ -147,5 +148,25 @@ impl World {
             }
         }
         world
+    }
+
+    /// Troubles of what the configuration has no more (a pool, a backend, a scope, an image) are nobody's.
+    fn forget_troubles(&mut self, spec: &Spec) {
+        let is_somebodys = |key: &TroubleKey| match key {
+            TroubleKey::Creation { pool, .. } => spec
+                .pools
+                .get(pool)
+                .is_some_and(|of| of.places.iter().any(|place| place.creation_key(pool) == *key)),
+            TroubleKey::Backend { backend } | TroubleKey::Creates { backend } => {
+                self.backends.contains_key(backend)
+            }
+            TroubleKey::Credential { scope } => self.scopes.contains_key(scope),
+            TroubleKey::ScaleSet { pool } => self.pools.contains_key(pool),
+        };
+        let old = self.troubles.keys().filter(|key| !is_somebodys(key)).cloned();
+        for key in old.collect::<Vec<_>>() {
+            self.troubles.remove(&key);
+            self.changes.troubles.insert(key);
+        }
     }
 }

@@ -13,7 +13,7 @@ const UNKNOWN_URL: &str = "https://github.com/OWNER";
 #[derive(Debug, Default, Serialize)]
 pub struct Draft {
     pub github: Vec<Scope>,
-    pub backends: BTreeMap<String, Backend>,
+    pub backends: BTreeMap<String, BudgetedBackend>,
     pub pools: Vec<Pool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server: Option<Server>,
@@ -39,6 +39,26 @@ pub enum Auth {
         #[serde(skip_serializing_if = "Option::is_none")]
         installation_id: Option<u64>,
     },
+}
+
+/// A backend, and how much of it all pools may use at once.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct BudgetedBackend {
+    #[serde(flatten)]
+    pub backend: Backend,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budget>,
+}
+
+impl From<Backend> for BudgetedBackend {
+    fn from(backend: Backend) -> Self {
+        Self { backend, budget: None }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Budget {
+    pub runners: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]

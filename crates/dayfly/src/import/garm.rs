@@ -235,9 +235,10 @@ fn place(
     };
     let taken: Vec<&str> = draft.backends.keys().map(String::as_str).collect();
     let backend = names::free(&names::name(&provider.name, "lxd"), &taken);
-    draft
-        .backends
-        .insert(backend.clone(), if is_incus { Backend::Incus(lxd) } else { Backend::Lxd(lxd) });
+    draft.backends.insert(
+        backend.clone(),
+        if is_incus { Backend::Incus(lxd) } else { Backend::Lxd(lxd) }.into(),
+    );
     let remotes = settings.image_remotes.iter().map(|(name, of)| {
         (
             name.clone(),

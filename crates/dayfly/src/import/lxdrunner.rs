@@ -7,7 +7,7 @@ use serde_json::Value;
 use serde_saphyr::FlowSeq;
 
 use super::{
-    draft::{Auth, Backend, Draft, Lxd, Pool, Server, Tls, shown},
+    draft::{Auth, Backend, Budget, BudgetedBackend, Draft, Lxd, Pool, Server, Tls, shown},
     image::{Remote, image},
     names, told,
 };
@@ -137,7 +137,11 @@ fn backend(draft: &mut Draft, config: &Config) {
         }
         Some(socket) => Lxd { socket: Some(socket), ..Lxd::default() },
     };
-    draft.backends.insert("lxd".to_owned(), Backend::Lxd(lxd));
+    // `max_workers` holds for all runners together, and for each: one pool's `max` says both.
+    let budget = (config.runnermap.len() > 1)
+        .then(|| Budget { runners: config.max_workers.unwrap_or(MAX_WORKERS) });
+    let of = BudgetedBackend { budget, ..Backend::Lxd(lxd).into() };
+    draft.backends.insert("lxd".to_owned(), of);
 }
 
 fn remotes(config: &Config) -> BTreeMap<String, Remote> {
@@ -189,11 +193,6 @@ fn add(
         ));
     }
     let max = runner.max_workers.or(config.max_workers).unwrap_or(MAX_WORKERS);
-    if runner.max_workers.is_none() && config.runnermap.len() > 1 {
-        draft.note(format!(
-            "`max_workers` held for all runners together; each pool may have {max} now"
-        ));
-    }
     // Its runners registered by `config.sh`, which gives them these two labels.
     let labels = names::labels(runner.labels.iter().map(String::as_str).chain(["linux", arch]));
     draft.pools.push(Pool {

@@ -107,7 +107,7 @@ fn add(draft: &mut Draft, config: &Config, url: Option<&str>, name: &str, runner
     };
     let of = runner.url.as_deref().or(url).or(config.url.as_deref());
     let scope = draft.scope(of, auth);
-    draft.backends.insert("docker".to_owned(), Backend::Docker(Empty {}));
+    draft.backends.insert("docker".to_owned(), Backend::Docker(Empty {}).into());
     let pool = draft.pool_name(name);
     draft.pools.push(Pool {
         github: scope,

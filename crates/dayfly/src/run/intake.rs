@@ -35,7 +35,8 @@ pub struct Endpoint {
 /// Asks GitHub where its webhooks come from.
 pub struct AddressBook {
     tell: Addresses,
-    forges: Vec<Arc<GitHub>>,
+    /// Whom to ask, and what each told last.
+    forges: Vec<(Arc<GitHub>, Option<Vec<ipnet::IpNet>>)>,
 }
 
 /// Opens the endpoint, where the configuration has one.
@@ -57,7 +58,7 @@ pub async fn open(
         if asked.is_empty() {
             asked.extend(forges.values().cloned());
         }
-        AddressBook { tell, forges: asked }
+        AddressBook { tell, forges: asked.into_iter().map(|forge| (forge, None)).collect() }
     });
     Ok(Some(Endpoint { intake, addresses }))
 }
@@ -104,7 +105,7 @@ fn webhook(
 
 impl AddressBook {
     /// Asks until `ending`. What was told stays in force while GitHub can't be asked.
-    pub async fn keep(self, ending: CancellationToken) {
+    pub async fn keep(mut self, ending: CancellationToken) {
         let asking = async {
             loop {
                 let wait = if self.ask().await { ASKED_EVERY } else { ASKED_AGAIN };
@@ -114,22 +115,29 @@ impl AddressBook {
         ending.run_until_cancelled(asking).await;
     }
 
-    /// Every server is asked: each has addresses of its own.
-    async fn ask(&self) -> bool {
-        let mut networks = Vec::new();
-        for forge in &self.forges {
+    /// Every server is asked: each has addresses of its own. One that does not answer leaves those in force that it told
+    /// before, and keeps the others' from nobody.
+    async fn ask(&mut self) -> bool {
+        let mut is_well = true;
+        for (forge, known) in &mut self.forges {
             match forge.hook_addresses().await {
-                Ok(told) => networks.extend(told.iter().filter_map(|text| {
-                    let network = text.parse::<ipnet::IpNet>();
-                    network.inspect_err(|_| warn!("GitHub tells an odd address")).ok()
-                })),
+                Ok(told) => {
+                    let networks = told.iter().filter_map(|text| {
+                        let network = text.parse::<ipnet::IpNet>();
+                        network.inspect_err(|_| warn!("GitHub tells an odd address")).ok()
+                    });
+                    *known = Some(networks.collect());
+                }
                 Err(error) => {
                     warn!(%error, "where webhooks come from is not known anew");
-                    return false;
+                    is_well = false;
                 }
             }
         }
-        self.tell.send_replace(Some(networks));
-        true
+        let mut told = self.forges.iter().filter_map(|(_, known)| known.as_ref()).peekable();
+        if told.peek().is_some() {
+            self.tell.send_replace(Some(told.flatten().copied().collect()));
+        }
+        is_well
     }
 }

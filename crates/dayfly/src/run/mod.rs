@@ -58,7 +58,7 @@ pub fn configuration(options: &Configured) -> Result<Config, Failure> {
 
 /// Reads a configuration file.
 pub fn read(path: &Path) -> Result<Config, Failure> {
-    dayfly_config::load(path).map_err(|errors| Failure::new(Code::Config, errors))
+    dayfly_config::load(path).map_err(|errors| Failure::rendered(Code::Config, errors))
 }
 
 /// Opens the store for this process alone.

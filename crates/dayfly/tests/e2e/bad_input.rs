@@ -63,6 +63,7 @@ fn check(output: &Output, case: &str, code: i32, words: &[&str]) {
         String::from_utf8_lossy(&output.stderr)
     );
     assert_eq!(output.status.code(), Some(code), "{case}: {text}");
+    assert!(!text.contains("error: error"), "{case}: it says twice that it is an error: {text}");
     for word in words {
         assert!(text.contains(word), "{case}: `{word}` is not said: {text}");
     }

@@ -108,7 +108,10 @@ async fn a_job_is_read_by_its_id() {
     let job = github.read_job("acme/app", id).await.unwrap().unwrap();
     assert_eq!((job.id.id, job.id.attempt, job.status), (id, 1, WorkflowJobStatus::Queued));
     assert_eq!(github.read_job("acme/app", id + 1_000).await.unwrap(), None);
-    assert_eq!(github.read_job("acme/gone", id).await.unwrap(), None);
+    // What the credential may not see is not there either, GitHub says: that is no word on the job.
+    let hidden = github.read_job("acme/gone", id).await.unwrap_err();
+    assert!(matches!(hidden.kind, ForgeErrorKind::NotAllowed(_)), "{hidden}");
+    assert!(hidden.to_string().contains("Actions: read"), "{hidden}");
 }
 
 /// Answers every request with 200, on an address of its own.

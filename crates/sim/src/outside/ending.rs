@@ -125,6 +125,10 @@ impl State {
             });
         let instances: Vec<_> = instances.collect();
         let living = instances.iter().filter(|made| made.lives()).count();
+        let outdated = |mark: &str| self.newest_mark(index).is_some_and(|newest| newest != mark);
+        if let Some(row) = self.disk.rows().find(|row| of_pool(&row.name) && outdated(&row.mark)) {
+            return Some(format!("{} was made from what pool p{index} no longer has", row.name));
+        }
         let rows = self.disk.rows().filter(|row| of_pool(&row.name)).count();
         let registrations: Vec<_> = self
             .sim

@@ -14,6 +14,7 @@ use tokio::{sync::Notify, time::sleep};
 
 use super::{
     Happening, Life, Outside, State,
+    disk::index_of,
     machine::{MadeState, Watcher},
     transport::never,
 };
@@ -172,6 +173,20 @@ fn name_of(fault: EngineFault) -> &'static str {
 }
 
 impl State {
+    /// What an instance is made from is what its row says: who looks for outdated ones goes by that.
+    fn check_origin(&mut self, runner: &RunnerName, instance: &InstanceSpec) {
+        let Some(pool) = index_of(runner.pool_str()) else { return };
+        let made = self.mark_of(pool, instance);
+        let told = self.disk.row(runner).map(|row| &*row.mark);
+        let same = made.is_some() && made == told;
+        self.look(Check::Origin, same, || {
+            format!(
+                "instance {runner} is made from {:?}, which is not what its row says",
+                instance.image
+            )
+        });
+    }
+
     fn create(
         &mut self,
         index: usize,
@@ -389,6 +404,7 @@ impl Backend for EnginePort {
     ) -> BoxFuture<'a, Result<Created, BackendError>> {
         Box::pin(async move {
             let mut create = |state: &mut State, fault: Option<EngineFault>| {
+                state.check_origin(request.runner, request.spec);
                 state.create(self.index, request.runner, fault)
             };
             self.call(EngineCall::Create, &mut create).await

@@ -25,7 +25,7 @@ use std::{
 };
 
 use dayfly_core::{
-    model::{ControllerId, Event},
+    model::{ControllerId, Event, InstanceSpec, Spec},
     ports::{EventSink, Ids},
 };
 use dayfly_github::Credential;
@@ -88,6 +88,8 @@ pub(crate) struct State {
     pub(crate) armed: Option<Instant>,
     /// When creates of each pool were refused, since a job of it last began.
     failed_creates: BTreeMap<usize, std::collections::VecDeque<Duration>>,
+    /// What the instances of each pool were to be made from, by its marks: the newest last.
+    origins: BTreeMap<usize, Vec<Origin>>,
     /// When the last fault struck, or ended.
     pub(crate) last_fault: Duration,
     /// What went wrong outside, from when until when.
@@ -96,6 +98,12 @@ pub(crate) struct State {
     away_since: Duration,
     /// When the faults stopped; never, until they do.
     healed_at: Duration,
+}
+
+/// What instances are made from, and its mark in their rows.
+struct Origin {
+    instance: Arc<InstanceSpec>,
+    mark: Arc<str>,
 }
 
 /// Something that can keep a job from its runner.
@@ -197,12 +205,39 @@ impl State {
             latencies: fastrand::Rng::with_seed(scenario.seed ^ 0x6c61_7465_6e63_7900),
             armed: None,
             failed_creates: BTreeMap::new(),
+            origins: BTreeMap::new(),
             last_fault: Duration::ZERO,
             troubles: Vec::new(),
             away_since: Duration::ZERO,
             healed_at: Duration::MAX,
             scenario: Arc::clone(scenario),
         })
+    }
+
+    /// Instances are to be made as this says from now on. All places of a pool make the same.
+    pub(crate) fn remake(&mut self, spec: &Spec) {
+        for (name, of) in &spec.pools {
+            let (Some(index), Some(place)) = (disk::index_of(name.as_str()), of.places.first())
+            else {
+                continue;
+            };
+            let known = self.origins.entry(index).or_default();
+            if known.last().is_none_or(|newest| newest.mark != place.mark) {
+                let (instance, mark) = (Arc::clone(&place.instance), Arc::clone(&place.mark));
+                known.push(Origin { instance, mark });
+            }
+        }
+    }
+
+    /// The mark of what a pool's instances were to be made from, by what they are made from.
+    fn mark_of(&self, pool: usize, instance: &InstanceSpec) -> Option<&str> {
+        let known = self.origins.get(&pool)?.iter();
+        known.rev().find(|origin| *origin.instance == *instance).map(|origin| &*origin.mark)
+    }
+
+    /// The mark of what a pool's instances are to be made from now.
+    fn newest_mark(&self, pool: usize) -> Option<&str> {
+        self.origins.get(&pool)?.last().map(|origin| &*origin.mark)
     }
 
     /// Time since the start.

@@ -193,7 +193,8 @@ impl State {
             | What::Undrain { .. }
             | What::Remove { .. }
             | What::Flush { .. }
-            | What::DeletePool { .. } => return true,
+            | What::DeletePool { .. }
+            | What::Renew { .. } => return true,
         }
         self.settle_github();
         false

@@ -38,8 +38,13 @@ impl Archive {
 
     /// The version's numbers, by which versions are compared.
     pub fn order(&self) -> Vec<u64> {
-        self.version.split('.').map(|part| part.parse().unwrap_or(0)).collect()
+        order(&self.version)
     }
+}
+
+/// A version's numbers, by which versions are compared.
+pub fn order(version: &str) -> Vec<u64> {
+    version.split('.').map(|part| part.parse().unwrap_or(0)).collect()
 }
 
 #[cfg(test)]

@@ -16,13 +16,16 @@ use tokio::{
     time::timeout,
 };
 
-use super::archive::Archive;
+use super::archive::{Archive, order};
 
 /// How long a download may take: 200 MB over a line of 1 Mbit/s.
 const DOWNLOAD_TIME: Duration = Duration::from_secs(30 * 60);
 
 /// What a file that is being written ends with.
 const PART: &str = "part";
+
+/// What the name of a mark begins with that says since when a version is the newest.
+const SEEN: &str = "seen-";
 
 /// How much is written, or read for its sum, at once.
 const BLOCK_BYTES: usize = 1 << 20;
@@ -41,7 +44,7 @@ impl Cache {
     }
 
     /// Every archive that holds what it should: each is read whole. What holds something else is removed, and so is what a
-    /// crash left half written. Takes a second for each.
+    /// crash left half written long ago. Takes a second for each.
     pub fn verified(&self) -> io::Result<Vec<Archive>> {
         let mut found = Vec::new();
         let entries = match fs::read_dir(&self.directory) {
@@ -56,9 +59,7 @@ impl Cache {
                     tracing::warn!(file = %file.display(), "a runner program was changed on the disk: it is fetched anew");
                     fs::remove_file(&file)?;
                 }
-                None if file.extension().is_some_and(|known| known == PART) => {
-                    fs::remove_file(&file)?;
-                }
+                None if is_left_over(&file) => fs::remove_file(&file)?,
                 None => {}
             }
         }
@@ -132,16 +133,37 @@ impl Cache {
         Ok(())
     }
 
-    /// When a version was seen to be the newest for the first time, as far as this disk knows.
-    pub fn first_seen(&self, version: &str) -> io::Result<Timestamp> {
-        let mark = self.directory.join(format!("seen-{version}"));
+    /// Notes that a version was seen to be the newest, where that is not known yet.
+    pub fn note_seen(&self, version: &str) -> io::Result<()> {
         fs::create_dir_all(&self.directory)?;
-        match fs::File::create_new(&mark) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
+        match fs::File::create_new(self.directory.join(format!("{SEEN}{version}"))) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            _ => Ok(()),
         }
-        Timestamp::try_from(fs::metadata(&mark)?.modified()?).map_err(io::Error::other)
     }
+
+    /// When a newer version than an archive's was seen for the first time, as far as this disk knows.
+    pub fn newer_since(&self, archive: &Archive) -> io::Result<Option<Timestamp>> {
+        let mut since: Option<Timestamp> = None;
+        for entry in fs::read_dir(&self.directory)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let version = name.to_str().and_then(|name| name.strip_prefix(SEEN));
+            if version.is_some_and(|version| order(version) > archive.order()) {
+                let seen =
+                    Timestamp::try_from(entry.metadata()?.modified()?).map_err(io::Error::other)?;
+                since = Some(since.map_or(seen, |first| first.min(seen)));
+            }
+        }
+        Ok(since)
+    }
+}
+
+/// Whether a file is what a crash left half written: another process may still write a younger one.
+fn is_left_over(file: &Path) -> bool {
+    let age = || fs::metadata(file).ok()?.modified().ok()?.elapsed().ok();
+    file.extension().is_some_and(|known| known == PART)
+        && age().is_some_and(|age| age > DOWNLOAD_TIME)
 }
 
 fn sum_of(file: &Path) -> io::Result<String> {
@@ -179,19 +201,34 @@ mod tests {
         let changed = put("2.332.0", "whol");
         let part = cache.directory.join("a.tar.7.part");
         fs::write(&part, "half").unwrap();
+        let being_written = cache.directory.join("a.tar.8.part");
+        fs::write(&being_written, "half").unwrap();
+        let back = std::time::SystemTime::UNIX_EPOCH;
+        fs::File::open(&part).unwrap().set_modified(back).unwrap();
         let mut found = cache.verified().unwrap();
         found.sort_by_key(Archive::order);
         assert_eq!(found, [good.clone(), other.clone()]);
-        assert!(!changed.file.exists() && !part.exists());
+        assert!(!changed.file.exists() && !part.exists() && being_written.exists());
         cache.keep_only(std::slice::from_ref(&good)).unwrap();
         assert!(good.file.exists() && !other.file.exists());
     }
 
     #[test]
-    fn a_version_is_seen_first_once() {
+    fn the_first_of_the_newer_versions_counts() {
         let home = tempfile::tempdir().unwrap();
         let cache = Cache::new(home.path().join("github.com"), "x64");
-        let first = cache.first_seen("2.330.0").unwrap();
-        assert_eq!(cache.first_seen("2.330.0").unwrap(), first);
+        let archive =
+            |version: &str| Archive::in_directory(&cache.directory, "x64", version, "sum");
+        cache.note_seen("2.330.0").unwrap();
+        let seen = |version: &str| cache.directory.join(format!("{SEEN}{version}"));
+        let back = std::time::SystemTime::UNIX_EPOCH;
+        fs::File::open(seen("2.330.0")).unwrap().set_modified(back).unwrap();
+        let first = cache.newer_since(&archive("2.99.1")).unwrap().unwrap();
+        // Seen again, and followed by another one, it is as old as it was.
+        cache.note_seen("2.330.0").unwrap();
+        cache.note_seen("2.331.0").unwrap();
+        assert_eq!(cache.newer_since(&archive("2.99.1")).unwrap(), Some(first));
+        assert!(cache.newer_since(&archive("2.330.0")).unwrap() > Some(first));
+        assert_eq!(cache.newer_since(&archive("2.331.0")).unwrap(), None);
     }
 }

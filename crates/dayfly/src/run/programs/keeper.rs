@@ -154,58 +154,79 @@ impl Keeper {
         let keeping = async {
             let mut known = self.spec();
             loop {
-                let wait = if self.refresh().await { ASKED_EVERY } else { ASKED_AGAIN };
-                let spec = self.spec();
-                if spec != known {
-                    if handle.remake(Arc::new(spec.clone())).await.is_err() {
-                        // The daemon is ending, and ends this.
-                        std::future::pending::<()>().await;
+                // Creates that were begun may still read what was in use until now.
+                let mut used = self.archives();
+                let mut is_well = true;
+                for want in self.wants() {
+                    is_well &= self.refresh_one(&want).await;
+                    // One that takes long to come holds up no pool that wants another.
+                    let spec = self.spec();
+                    if spec != known {
+                        if handle.remake(Arc::new(spec.clone())).await.is_err() {
+                            // The daemon is ending, and ends this.
+                            std::future::pending::<()>().await;
+                        }
+                        known = spec;
                     }
-                    known = spec;
                 }
-                sleep(wait).await;
+                used.extend(self.archives());
+                self.tidy(&used);
+                sleep(if is_well { ASKED_EVERY } else { ASKED_AGAIN }).await;
             }
         };
         ending.run_until_cancelled(keeping).await;
     }
 
-    /// Asks GitHub for every program that is wanted, and fetches what is not here. Whether all went well.
+    /// Asks GitHub for every program that is wanted, and fetches what is not here. Nothing is removed, for a daemon may use it.
+    /// Whether all went well.
     pub async fn refresh(&mut self) -> bool {
-        // Creates that were begun may still read what was in use until now.
-        let mut used: BTreeMap<ScopeName, Vec<Archive>> = BTreeMap::new();
         let mut is_well = true;
-        let wants: Vec<Want> = self.have.keys().cloned().collect();
-        for want in wants {
-            let Some(before) = self.have.get(&want).cloned() else { continue };
-            used.entry(want.scope.clone()).or_default().extend(before.archive.clone());
-            let after = match self.look(&want, before.archive.as_ref()).await {
-                Ok(have) => have,
-                Err(trouble) => {
-                    is_well = false;
-                    warn!(scope = %want.scope, "the runner program can't be kept new: {trouble}");
-                    Have { trouble: Some(trouble), ..before.clone() }
-                }
-            };
-            if let Some(archive) = &after.archive {
-                used.entry(want.scope.clone()).or_default().push(archive.clone());
-                if before.archive.as_ref() != Some(archive) {
-                    info!(scope = %want.scope, version = archive.version, "a runner program is at hand: free runners with another one are replaced");
-                }
-                if let Some(from) = after.refused_from {
-                    warn!(scope = %want.scope, version = archive.version, "GitHub refuses the runner program from {from:.0} on: name a newer version");
-                }
-            }
-            self.have.insert(want, after);
+        for want in self.wants() {
+            is_well &= self.refresh_one(&want).await;
         }
-        self.tidy(&used);
+        is_well
+    }
+
+    /// What is wanted: first what is at hand, and only looked after.
+    fn wants(&self) -> Vec<Want> {
+        let (here, missing): (Vec<_>, Vec<_>) =
+            self.have.iter().partition(|(_, have)| have.archive.is_some());
+        here.into_iter().chain(missing).map(|(want, _)| want.clone()).collect()
+    }
+
+    /// What is in use.
+    pub(super) fn archives(&self) -> Vec<Archive> {
+        self.have.values().filter_map(|have| have.archive.clone()).collect()
+    }
+
+    /// Asks GitHub for a program that is wanted, and fetches it where it is not here. Whether that went well.
+    async fn refresh_one(&mut self, want: &Want) -> bool {
+        let Some(before) = self.have.get(want).cloned() else { return true };
+        let mut is_well = true;
+        let after = match self.look(want, before.archive.as_ref()).await {
+            Ok(have) => have,
+            Err(trouble) => {
+                is_well = false;
+                warn!(scope = %want.scope, "the runner program can't be kept new: {trouble}");
+                Have { trouble: Some(trouble), ..before.clone() }
+            }
+        };
+        if let Some(archive) = &after.archive {
+            if before.archive.as_ref() != Some(archive) {
+                info!(scope = %want.scope, version = archive.version, "a runner program is at hand: free runners with another one are replaced");
+            }
+            if let Some(from) = after.refused_from {
+                warn!(scope = %want.scope, version = archive.version, "GitHub refuses the runner program from {from:.0} on: name a newer version");
+            }
+        }
+        self.have.insert(want.clone(), after);
         is_well
     }
 
     /// Removes what no scope on the same server uses any more.
-    fn tidy(&self, used: &BTreeMap<ScopeName, Vec<Archive>>) {
-        let kept: Vec<Archive> = used.values().flatten().cloned().collect();
+    pub(super) fn tidy(&self, used: &[Archive]) {
         for cache in self.caches.values() {
-            match cache.keep_only(&kept) {
+            match cache.keep_only(used) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     warn!("old runner programs can't be removed: {error}");
                 }
@@ -223,7 +244,9 @@ impl Keeper {
         let newest =
             forge.newest_program(architecture()).await.map_err(|error| error.to_string())?;
         let (program, sum) = choose(want, &newest)?;
-        let here = at_hand.filter(|known| known.version == program.version && known.sha256 == sum);
+        let same = |known: &&Archive| known.version == program.version && known.sha256 == sum;
+        // Somebody may have tidied up.
+        let here = at_hand.filter(same).filter(|known| known.file.exists());
         let archive = match here {
             Some(archive) => archive.clone(),
             None => cache.fetch(&self.downloader, &program, &sum).await?,
@@ -270,11 +293,8 @@ async fn refused_from(
         Ok(None) => {}
         Err(error) => tracing::debug!(%error, "it is not known until when a version is taken"),
     }
-    let seen = cache.first_seen(&newest.version).ok()?;
-    if archive.version == newest.version {
-        return None;
-    }
-    seen.checked_add(TAKEN).ok()
+    cache.note_seen(&newest.version).ok()?;
+    cache.newer_since(archive).ok()??.checked_add(TAKEN).ok()
 }
 
 fn unusable(directory: &Path, error: &io::Error) -> String {

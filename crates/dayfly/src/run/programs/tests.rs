@@ -116,10 +116,17 @@ async fn the_newest_is_fetched_once_and_replaced_by_the_next() {
     assert!(keeper.refresh().await);
     assert_eq!(at_hand(&keeper).unwrap(), "2.330.0");
     assert_ne!(mark(&keeper), one);
-    // The old one stays for as long as a create may still read it.
-    assert_eq!(fixture.files().len(), 2);
+    // A daemon on the same disk may use the old one: who only looks removes nothing.
     assert!(keeper.refresh().await);
+    assert_eq!(fixture.files().len(), 2);
+    let used = keeper.archives();
+    keeper.tidy(&used);
     assert_eq!(fixture.files().len(), 1);
+    // One that somebody took away is fetched again.
+    let ProgramState::Ready { file, .. } = state(&keeper.spec()).clone() else { panic!() };
+    std::fs::remove_file(&file).unwrap();
+    assert!(keeper.refresh().await);
+    assert!(file.exists());
 }
 
 #[tokio::test]
