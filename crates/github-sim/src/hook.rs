@@ -157,10 +157,13 @@ impl Hook {
     /// Its configuration as the REST shows it.
     pub fn config_json(&self) -> Value {
         let mut config = json!({
-            "url": self.url,
             "content_type": self.content_type,
             "insecure_ssl": self.insecure_ssl,
         });
+        // That an App's own has none before it is set is a guess.
+        if !self.url.is_empty() {
+            config["url"] = self.url.clone().into();
+        }
         if self.secret.is_some() {
             config["secret"] = HIDDEN.into();
         }
