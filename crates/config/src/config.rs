@@ -95,6 +95,8 @@ pub struct AppAuth {
     pub private_key: SecretRef,
     /// The installation; `None`: found by the scope.
     pub installation_id: Option<u64>,
+    /// Whether the App's own webhook tells of jobs, and no hook of the scope.
+    pub webhook: bool,
 }
 
 /// A backend's settings.

@@ -256,7 +256,8 @@ fn app(node: &Node, base: &Path, problems: &mut Problems) -> Option<AppAuth> {
     let private_key = secret(&table, "private_key", base, problems);
     let installation_id =
         table.number("installation_id", 1..=i64::MAX, problems).map(i64::unsigned_abs);
-    Some(AppAuth { client_id: client_id?, private_key: private_key?, installation_id })
+    let webhook = table.flag("webhook", problems);
+    Some(AppAuth { client_id: client_id?, private_key: private_key?, installation_id, webhook })
 }
 
 /// A secret's reference. What stands there instead is never repeated.

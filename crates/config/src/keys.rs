@@ -36,7 +36,7 @@ pub(crate) const AUTH: Keys = Keys {
 
 pub(crate) const APP: Keys = Keys {
     instead: &[("app_id", "write `client_id`, which takes an App's client id or its numeric id")],
-    ..keys("`app`", &["client_id", "private_key", "installation_id"])
+    ..keys("`app`", &["client_id", "private_key", "installation_id", "webhook"])
 };
 
 pub(crate) const BACKEND: Keys = Keys {

@@ -32,7 +32,7 @@ pub fn execute(arguments: Arguments) -> ExitCode {
             on_threads(store::rebuild(&options, json))
         }
         Command::GithubSim(options) => on_one_thread(load::simulate(&options)),
-        Command::NoopLoad(options) => on_threads(load::host(&options)),
+        Command::NoopLoad(options) => load::host(&options),
         command => on_one_thread(ask::ask(command, socket, json)),
     };
     outcome.map_or_else(|error| failure::report(&error), |()| ExitCode::SUCCESS)

@@ -129,6 +129,9 @@ fn tell(place: &HookPlace, url: &str, change: HookChange, json: bool) {
     if !json {
         let words = match change {
             HookChange::Made => format!("made: GitHub tells {url} of its jobs"),
+            HookChange::Set if place.is_app() => {
+                format!("it leads to {url}, and its secret is set")
+            }
             HookChange::Set => format!("was there: its secret and its event are set, for {url}"),
             HookChange::Removed => format!("removed: GitHub no longer tells {url}"),
             HookChange::Absent => format!("there is none that leads to {url}"),

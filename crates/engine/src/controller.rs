@@ -16,7 +16,7 @@ use dayfly_core::{
 use jiff::Timestamp;
 use tokio::{
     sync::{Notify, oneshot},
-    time::{Instant, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
 use tracing::{info, warn};
 
@@ -35,6 +35,16 @@ const INPUTS_PER_PASS_MAX: usize = INBOX_MAX;
 /// The shortest wait for a deadline. Deadlines are in seconds; one that a pass can't settle must not make the loop
 /// spin.
 const DEADLINE_WAIT_MIN: Duration = Duration::from_millis(50);
+
+/// With so many runners, a pass that took longer than [`PASS_DEAR`] is not followed by the next at once: what happens while a burst
+/// comes in is planned for in fewer passes. With fewer runners it was the machine that took its time.
+const RUNNERS_MANY: usize = 500;
+
+/// What a pass may take before the next waits for as long.
+const PASS_DEAR: Duration = Duration::from_millis(2);
+
+/// The longest pause between two passes, whatever one took.
+const PAUSE_MAX: Duration = Duration::from_millis(20);
 
 /// How long after a failed commit the next is tried: a full disk does not empty sooner, and readers see that it is.
 const STORE_RETRY: Duration = Duration::from_secs(1);
@@ -85,6 +95,8 @@ pub(crate) struct Controller {
     stop: Option<Stop>,
     /// When the next pass is due though nothing happens.
     due: Option<Instant>,
+    /// How long nothing is taken in after the newest pass.
+    pause: Option<Duration>,
     /// When the oldest input of the coming pass was known.
     arrived: Option<Instant>,
     /// When the evidence for each planned runner arrived, until its create call begins.
@@ -115,6 +127,7 @@ impl Controller {
             failing: None,
             stop: None,
             due: None,
+            pause: None,
             arrived: None,
             evidence: BTreeMap::new(),
         }
@@ -164,7 +177,10 @@ impl Controller {
         self.withheld.events.extend(events);
         self.due = next_due.and_then(|due| due_in(due, now));
         self.note_evidence(&batch, arrived);
-        self.instruments.recorder.pass(began.elapsed());
+        let took = began.elapsed();
+        self.instruments.recorder.pass(took);
+        self.pause = (took > PASS_DEAR && self.world.runners().nth(RUNNERS_MANY).is_some())
+            .then_some(took.min(PAUSE_MAX));
         if batch.is_empty() {
             self.release();
             return Ok(());
@@ -297,6 +313,9 @@ impl Controller {
     /// Waits until a pass is worth doing, and takes in what happened.
     async fn wait(&mut self) {
         self.answer_readers();
+        if let Some(pause) = self.pause.take() {
+            sleep(pause).await;
+        }
         let due = match &self.failing {
             Some(failing) => Some(failing.retry_at),
             None => [self.due, self.stop_due()].into_iter().flatten().min(),

@@ -52,6 +52,9 @@ pub enum CredentialSpec {
         /// Owners where it is installed.
         #[serde(default)]
         installations: Vec<String>,
+        /// The events that its own webhook sends, as chosen at the App's page; there is no REST for them.
+        #[serde(default)]
+        events: Vec<String>,
     },
 }
 
@@ -100,6 +103,8 @@ pub(crate) struct Pat {
 pub(crate) struct App {
     pub client_id: String,
     pub permissions: Permissions,
+    /// What its own webhook sends.
+    pub events: Vec<String>,
     /// By installation id.
     pub installations: BTreeMap<i64, ScopeId>,
     key: DecodingKey,
@@ -170,6 +175,14 @@ impl Credentials {
     }
 }
 
+impl Sim {
+    /// The id of an App's installation on an owner.
+    pub(crate) fn installation_on(&self, app: CredentialId, owner: ScopeId) -> Option<i64> {
+        let installations = &self.credentials.app(app)?.installations;
+        installations.iter().find(|(_, on)| **on == owner).map(|(id, _)| *id)
+    }
+}
+
 fn satisfies(level: &str, wanted: &str) -> bool {
     matches!((level, wanted), ("write" | "admin", _) | ("read", "read"))
 }
@@ -199,7 +212,7 @@ impl Sim {
                 self.credentials.pat_by_token.insert(token.clone(), id);
                 created.token = Some(token);
             }
-            CredentialSpec::App { client_id, public_key, permissions, installations } => {
+            CredentialSpec::App { client_id, public_key, permissions, installations, events } => {
                 let pem = public_key.as_deref().unwrap_or(APP_PUBLIC_KEY);
                 let key = DecodingKey::from_rsa_pem(pem.as_bytes())
                     .map_err(|error| format!("not an RSA public key in PEM: {error}"))?;
@@ -220,6 +233,7 @@ impl Sim {
                 let mut app = App {
                     client_id: client_id.clone(),
                     permissions,
+                    events,
                     installations: BTreeMap::new(),
                     key,
                 };

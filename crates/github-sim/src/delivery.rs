@@ -13,8 +13,9 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::call::Origin;
+use crate::credential::app_id;
 use crate::faults::Action;
-use crate::hook::Hook;
+use crate::hook::{Hook, HookOwner};
 use crate::ids::{DeliveryId, HookId, JobId, ScopeId};
 use crate::job::Job;
 use crate::moment;
@@ -106,8 +107,9 @@ impl Sim {
         let Some(job) = self.jobs.get(&job) else { return };
         let repository = job.repo;
         let mut told = Vec::new();
-        for hook in self.scopes.chain(repository).into_iter().flat_map(|scope| self.hooks.of(scope))
-        {
+        let of_scopes = self.scopes.chain(repository).into_iter();
+        let of_scopes = of_scopes.flat_map(|scope| self.hooks.of(scope));
+        for hook in of_scopes.chain(self.hooks_of_apps_on(repository)) {
             if hook.active && hook.hears(WORKFLOW_JOB) {
                 let frame = self.frame(hook, repository);
                 // A job is text and numbers: writing it does not fail.
@@ -294,9 +296,14 @@ impl Sim {
         hook: &Hook,
         delivery: &Delivery,
     ) -> Vec<(&'static str, String)> {
-        let of_repository =
-            self.scopes.get(hook.scope).is_some_and(|scope| scope.kind == ScopeKind::Repo);
-        let kind = if of_repository { "repository" } else { "organization" };
+        let (target, kind) = match hook.owner {
+            HookOwner::Scope(id) => {
+                let scope = self.scopes.get(id);
+                let of_repository = scope.is_some_and(|scope| scope.kind == ScopeKind::Repo);
+                (id.0, if of_repository { "repository" } else { "organization" })
+            }
+            HookOwner::App(app) => (app_id(app), "integration"),
+        };
         let mut headers = vec![
             ("Accept", "*/*".to_owned()),
             ("Content-Type", "application/json".to_owned()),
@@ -304,7 +311,7 @@ impl Sim {
             ("X-GitHub-Delivery", delivery.guid.to_string()),
             ("X-GitHub-Event", delivery.event.to_owned()),
             ("X-GitHub-Hook-ID", hook.id.to_string()),
-            ("X-GitHub-Hook-Installation-Target-ID", hook.scope.to_string()),
+            ("X-GitHub-Hook-Installation-Target-ID", target.to_string()),
             ("X-GitHub-Hook-Installation-Target-Type", kind.to_owned()),
         ];
         if let Some(secret) = hook.secret.as_deref() {
@@ -335,6 +342,11 @@ impl Sim {
             let organization = organization(origin, owner, &scope.path, &account);
             // Writing into a String does not fail.
             let _ = write!(rest, r#","organization":{organization}"#);
+        }
+        if let HookOwner::App(app) = hook.owner
+            && let Some(id) = self.installation_on(app, owner)
+        {
+            let _ = write!(rest, r#","installation":{{"id":{id},"node_id":"I_{id}"}}"#);
         }
         Arc::new(Frame { repository, rest })
     }

@@ -1,4 +1,4 @@
-//! Webhooks of repositories and organisations: where they lead, and what was sent there. The state alone; the routes are in
+//! Webhooks of repositories, organisations and Apps: where they lead, and what was sent there. The state alone; the routes are in
 //! [`crate::rest_hooks`].
 
 use std::collections::{BTreeMap, VecDeque};
@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::call::Origin;
-use crate::ids::{DeliveryId, HookId, ScopeId};
+use crate::ids::{CredentialId, DeliveryId, HookId, ScopeId};
 use crate::moment;
 use crate::scope::ScopeKind;
 use crate::sim::Sim;
@@ -18,11 +18,19 @@ pub(crate) const HOOKS_MAX: usize = 20;
 /// How GitHub shows a secret.
 const HIDDEN: &str = "********";
 
+/// Whose a webhook is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HookOwner {
+    Scope(ScopeId),
+    /// An App's own, of which each has one. It hears of every owner on which the App is installed.
+    App(CredentialId),
+}
+
 /// A webhook.
 #[derive(Debug)]
 pub(crate) struct Hook {
     pub id: HookId,
-    pub scope: ScopeId,
+    pub owner: HookOwner,
     pub url: String,
     pub content_type: String,
     pub secret: Option<String>,
@@ -64,7 +72,20 @@ impl Hooks {
 
     /// The hooks of a scope, the oldest first.
     pub fn of(&self, scope: ScopeId) -> impl Iterator<Item = &Hook> {
-        self.by_id.values().filter(move |hook| hook.scope == scope)
+        self.by_id.values().filter(move |hook| hook.owner == HookOwner::Scope(scope))
+    }
+
+    /// An App's own hook.
+    pub fn of_app(&self, app: CredentialId) -> Option<&Hook> {
+        self.by_id.values().find(|hook| hook.owner == HookOwner::App(app))
+    }
+
+    /// The own hooks of Apps.
+    pub fn of_apps(&self) -> impl Iterator<Item = (&Hook, CredentialId)> {
+        self.by_id.values().filter_map(|hook| match hook.owner {
+            HookOwner::App(app) => Some((hook, app)),
+            HookOwner::Scope(_) => None,
+        })
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Hook> {
@@ -79,26 +100,21 @@ impl Hooks {
 impl Sim {
     /// A hook as the REST shows it.
     pub(crate) fn hook_json(&self, origin: &Origin, hook: &Hook) -> Value {
-        let scope = self.scopes.get(hook.scope);
+        let scope = match hook.owner {
+            HookOwner::Scope(scope) => self.scopes.get(scope),
+            HookOwner::App(_) => None,
+        };
         let path = scope.map_or("", |scope| scope.path.as_str());
         let in_repository = scope.is_some_and(|scope| scope.kind == ScopeKind::Repo);
         let of = if in_repository { "repos" } else { "orgs" };
         let url = format!("{}/{of}/{path}/hooks/{}", origin.api, hook.id);
-        let mut config = json!({
-            "url": hook.url,
-            "content_type": hook.content_type,
-            "insecure_ssl": hook.insecure_ssl,
-        });
-        if hook.secret.is_some() {
-            config["secret"] = HIDDEN.into();
-        }
         let mut shown = json!({
             "type": if in_repository { "Repository" } else { "Organization" },
             "id": hook.id,
             "name": "web",
             "active": hook.active,
             "events": hook.events,
-            "config": config,
+            "config": hook.config_json(),
             "updated_at": moment::seconds(hook.updated_at),
             "created_at": moment::seconds(hook.created_at),
             "url": url,
@@ -115,5 +131,42 @@ impl Sim {
             };
         }
         shown
+    }
+}
+
+impl Hook {
+    /// A hook without an id and an address, as GitHub takes it for where nothing is said.
+    pub fn new(now: Timestamp, origin: Origin) -> Self {
+        Self {
+            id: HookId(0),
+            owner: HookOwner::Scope(ScopeId(0)),
+            url: String::new(),
+            content_type: "form".to_owned(),
+            secret: None,
+            insecure_ssl: "0".to_owned(),
+            events: vec!["push".to_owned()],
+            active: true,
+            created_at: now,
+            updated_at: now,
+            deliveries: VecDeque::new(),
+            last: None,
+            origin,
+        }
+    }
+
+    /// Its configuration as the REST shows it.
+    pub fn config_json(&self) -> Value {
+        let mut config = json!({
+            "content_type": self.content_type,
+            "insecure_ssl": self.insecure_ssl,
+        });
+        // That an App's own has none before it is set is a guess.
+        if !self.url.is_empty() {
+            config["url"] = self.url.clone().into();
+        }
+        if self.secret.is_some() {
+            config["secret"] = HIDDEN.into();
+        }
+        config
     }
 }

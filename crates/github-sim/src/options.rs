@@ -61,6 +61,9 @@ pub struct Options {
     pub rate_window_ms: u64,
     /// REST calls per minute and credential before the secondary limit refuses; `null`: no such limit.
     pub secondary_per_minute: Option<u64>,
+    /// REST calls that change something, per minute and credential, before the secondary limit refuses; `null`: no such limit. GitHub
+    /// asks for a second between two of them; that it refuses as soon as they are more is the worst case.
+    pub writes_per_minute: Option<u64>,
     /// Base URL that runners use, written into just-in-time configurations and job messages (runners in containers may need another
     /// host than the daemon); `null`: the host of the request that minted.
     pub runner_url: Option<String>,
@@ -100,6 +103,7 @@ impl Default for Options {
             registration_limit: 10_000,
             rate_window_ms: HOUR,
             secondary_per_minute: None,
+            writes_per_minute: None,
             runner_url: None,
             journal_max: 100_000,
             deliveries_max: 10_000,

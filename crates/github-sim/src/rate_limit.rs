@@ -52,6 +52,7 @@ struct Window {
 pub(crate) struct Rates {
     primary: BTreeMap<(Counted, Resource), Window>,
     secondary: BTreeMap<Counted, Window>,
+    writes: BTreeMap<Counted, Window>,
 }
 
 /// What the headers of an answer say.
@@ -86,17 +87,7 @@ impl Rates {
         now: Timestamp,
         options: &Options,
     ) -> Result<Standing, Refusal> {
-        if let Some(limit) = options.secondary_per_minute {
-            let window = window(
-                self.secondary.entry(who).or_insert(Window { used: 0, reset: now }),
-                now,
-                60_000,
-            );
-            if window.used >= limit {
-                return Err(secondary_refusal(Some(seconds_until(window.reset, now))));
-            }
-            window.used += 1;
-        }
+        take_of_minute(&mut self.secondary, options.secondary_per_minute, who, now)?;
         let limit = resource.limit(options);
         let entry = self.primary.entry((who, resource)).or_insert(Window { used: 0, reset: now });
         let window = window(entry, now, options.rate_window_ms);
@@ -105,6 +96,16 @@ impl Rates {
         }
         window.used += 1;
         Ok(Standing { resource, limit, used: window.used, reset: window.reset.as_second() })
+    }
+
+    /// Counts one call that changes something, or refuses it.
+    pub fn take_write(
+        &mut self,
+        who: Counted,
+        now: Timestamp,
+        options: &Options,
+    ) -> Result<(), Refusal> {
+        take_of_minute(&mut self.writes, options.writes_per_minute, who, now)
     }
 
     /// Takes one call back: a 304 is free.
@@ -134,6 +135,22 @@ impl Rates {
             "rate": bucket(Resource::Core),
         })
     }
+}
+
+/// Counts one call within a minute's limit, where there is one, or refuses it.
+fn take_of_minute(
+    windows: &mut BTreeMap<Counted, Window>,
+    limit: Option<u64>,
+    who: Counted,
+    now: Timestamp,
+) -> Result<(), Refusal> {
+    let Some(limit) = limit else { return Ok(()) };
+    let window = window(windows.entry(who).or_insert(Window { used: 0, reset: now }), now, 60_000);
+    if window.used >= limit {
+        return Err(secondary_refusal(Some(seconds_until(window.reset, now))));
+    }
+    window.used += 1;
+    Ok(())
 }
 
 fn window(window: &mut Window, now: Timestamp, length_ms: u64) -> &mut Window {

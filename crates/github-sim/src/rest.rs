@@ -41,6 +41,11 @@ impl Sim {
                 | Route::AppInstallations
                 | Route::AppInstallation(_)
                 | Route::AppToken(_)
+                | Route::AppHookGet
+                | Route::AppHookUpdate
+                | Route::AppDeliveriesList
+                | Route::AppDeliveryGet(_)
+                | Route::AppDeliveryAttempt(_)
                 | Route::Installation(..)
         ) {
             let app = self.app_caller(call)?;
@@ -52,6 +57,9 @@ impl Sim {
         self.proven(entry, who.credential);
         if *route == Route::RateLimit {
             return Ok(ok(&self.rates.overview(who, call.now, &self.options)));
+        }
+        if !matches!(*call.method, Method::GET | Method::HEAD) {
+            self.rates.take_write(who, call.now, &self.options)?;
         }
         let mut standing = self.rates.take(who, Resource::Core, call.now, &self.options)?;
         let mut reply = self.scoped_route(call, route, &caller).unwrap_or_else(Refusal::into_reply);
@@ -163,7 +171,7 @@ impl Sim {
             Route::App => {
                 let held = self.credentials.app(app).ok_or_else(Refusal::rest_not_found)?;
                 Ok(ok(
-                    &json!({ "id": app_id(app), "client_id": held.client_id, "slug": "simulated-app", "name": "Simulated App", "permissions": held.permissions }),
+                    &json!({ "id": app_id(app), "client_id": held.client_id, "slug": "simulated-app", "name": "Simulated App", "permissions": held.permissions, "events": held.events }),
                 ))
             }
             Route::AppInstallations => {
@@ -198,17 +206,18 @@ impl Sim {
                     }
                     _ => true,
                 };
-                let id = self
-                    .credentials
-                    .app(app)
-                    .and_then(|app| app.installations.iter().find(|(_, on)| **on == owner))
-                    .map(|(id, _)| *id);
+                let id = self.installation_on(app, owner);
                 id.filter(|_| right)
                     .and_then(|id| self.installation_json(call, app, id))
                     .map(|found| ok(&found))
                     .ok_or_else(Refusal::rest_not_found)
             }
             Route::AppToken(id) => self.installation_token(call, app, *id),
+            Route::AppHookGet
+            | Route::AppHookUpdate
+            | Route::AppDeliveriesList
+            | Route::AppDeliveryGet(_)
+            | Route::AppDeliveryAttempt(_) => self.app_hook_route(call, route, app),
             _ => Err(Refusal::rest_not_found()),
         }
     }

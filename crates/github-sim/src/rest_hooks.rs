@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use crate::call::{Call, Origin};
 use crate::delivery::{Delivery, Tried};
-use crate::hook::{HOOKS_MAX, Hook};
-use crate::ids::{DeliveryId, HookId, ScopeId};
+use crate::hook::{HOOKS_MAX, Hook, HookOwner};
+use crate::ids::{CredentialId, DeliveryId, HookId, ScopeId};
 use crate::moment;
 use crate::refusal::{Handled, Refusal, empty, json_reply, ok, set_header};
 use crate::route::Route;
@@ -80,36 +80,97 @@ impl Sim {
                 self.ping(call.now, id);
                 Ok(empty(StatusCode::NO_CONTENT))
             }
-            Route::DeliveriesList(_, id) => self.deliveries_list(call, scope, *id),
-            Route::DeliveryGet(_, hook, id) => {
-                let (hook, delivery, tried) = self.delivery_in(scope, *hook, *id)?;
-                let mut shown = item(delivery, tried);
-                let headers: serde_json::Map<String, Value> = self
-                    .delivery_headers(hook, delivery)
-                    .into_iter()
-                    .map(|(name, value)| (name.to_owned(), value.into()))
-                    .collect();
-                let payload: Value = serde_json::from_slice(&delivery.payload).unwrap_or_default();
-                shown["url"] = hook.url.clone().into();
-                shown["request"] = json!({ "headers": headers, "payload": payload });
-                shown["response"] = json!({ "headers": {}, "payload": "" });
-                Ok(ok(&shown))
-            }
+            Route::DeliveriesList(_, id) => self.deliveries_list(call, self.hook_in(scope, *id)?),
+            Route::DeliveryGet(_, hook, id) => self.delivery_get(self.hook_in(scope, *hook)?, *id),
             Route::DeliveryAttempt(_, hook, id) => {
-                let (_, _, tried) = self.delivery_in(scope, *hook, *id)?;
-                let age = call.now.as_second() - tried.at.as_second();
-                if age > REDELIVERED_S_MAX {
-                    return Err(Refusal::rest(422, "The delivery is too old to be redelivered."));
-                }
-                self.redeliver(call.now, *id);
-                Ok(json_reply(StatusCode::ACCEPTED, &json!({})))
+                let hook = self.hook_in(scope, *hook)?.id;
+                self.delivery_attempt(call, hook, *id)
             }
             _ => Err(Refusal::rest_not_found()),
         }
     }
 
+    /// An App's own webhook: its address and secret, and its deliveries. Which events it sends is chosen at the App's page alone.
+    pub(crate) fn app_hook_route(
+        &mut self,
+        call: &Call<'_>,
+        route: &Route,
+        app: CredentialId,
+    ) -> Handled {
+        let known = self.hooks.of_app(app).map(|hook| hook.id);
+        let new = Hook {
+            owner: HookOwner::App(app),
+            events: self.credentials.app(app).map(|app| app.events.clone()).unwrap_or_default(),
+            ..Hook::new(call.now, Origin::clone(&call.origin))
+        };
+        // One that was never set leads nowhere, and has sent nothing.
+        let hook = known.and_then(|id| self.hooks.get(id)).unwrap_or(&new);
+        match route {
+            Route::AppHookGet => Ok(ok(&hook.config_json())),
+            Route::AppHookUpdate => {
+                let mut config: ConfigBody =
+                    call.json().map_err(|what| Refusal::rest(400, what))?;
+                // What the body leaves out stays, the secret too: a guess.
+                config.secret = config.secret.or_else(|| hook.secret.clone());
+                let body =
+                    HookBody { name: None, active: None, events: None, config: Some(config) };
+                let Some(hook) = known.and_then(|id| self.hooks.get_mut(id)) else {
+                    let mut hook = Hook { id: HookId(self.ids.hooks.next()), ..new };
+                    change(&mut hook, body)?;
+                    let shown = hook.config_json();
+                    self.hooks.insert(hook);
+                    return Ok(ok(&shown));
+                };
+                change(hook, body)?;
+                hook.updated_at = call.now;
+                Ok(ok(&hook.config_json()))
+            }
+            Route::AppDeliveriesList => self.deliveries_list(call, hook),
+            Route::AppDeliveryGet(id) => self.delivery_get(hook, *id),
+            Route::AppDeliveryAttempt(id) => {
+                let hook = hook.id;
+                self.delivery_attempt(call, hook, *id)
+            }
+            _ => Err(Refusal::rest_not_found()),
+        }
+    }
+
+    /// The own webhooks of the Apps that are installed on a repository's owner.
+    pub(crate) fn hooks_of_apps_on(&self, repository: ScopeId) -> impl Iterator<Item = &Hook> {
+        let owner = self.scopes.owner(repository);
+        let installed =
+            move |(_, app): &(&Hook, CredentialId)| self.installation_on(*app, owner).is_some();
+        self.hooks.of_apps().filter(installed).map(|(hook, _)| hook)
+    }
+
+    fn delivery_get(&self, hook: &Hook, id: DeliveryId) -> Handled {
+        let (delivery, tried) = self.delivery_of(hook.id, id)?;
+        let mut shown = self.item(hook, delivery, tried);
+        let headers: serde_json::Map<String, Value> = self
+            .delivery_headers(hook, delivery)
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value.into()))
+            .collect();
+        let payload: Value = serde_json::from_slice(&delivery.payload).unwrap_or_default();
+        shown["url"] = hook.url.clone().into();
+        shown["request"] = json!({ "headers": headers, "payload": payload });
+        shown["response"] = json!({ "headers": {}, "payload": "" });
+        Ok(ok(&shown))
+    }
+
+    fn delivery_attempt(&mut self, call: &Call<'_>, hook: HookId, id: DeliveryId) -> Handled {
+        let (_, tried) = self.delivery_of(hook, id)?;
+        let age = call.now.as_second() - tried.at.as_second();
+        if age > REDELIVERED_S_MAX {
+            return Err(Refusal::rest(422, "The delivery is too old to be redelivered."));
+        }
+        self.redeliver(call.now, id);
+        Ok(json_reply(StatusCode::ACCEPTED, &json!({})))
+    }
+
     fn hook_in(&self, scope: ScopeId, id: HookId) -> Result<&Hook, Refusal> {
-        let found = self.hooks.get(id).filter(|hook| hook.scope == scope);
+        let of_scope = |hook: &&Hook| hook.owner == HookOwner::Scope(scope);
+        let found = self.hooks.get(id).filter(of_scope);
         found.ok_or_else(Refusal::rest_not_found)
     }
 
@@ -120,18 +181,8 @@ impl Sim {
         }
         let mut hook = Hook {
             id: HookId(self.ids.hooks.next()),
-            scope,
-            url: String::new(),
-            content_type: "form".to_owned(),
-            secret: None,
-            insecure_ssl: "0".to_owned(),
-            events: vec!["push".to_owned()],
-            active: true,
-            created_at: call.now,
-            updated_at: call.now,
-            deliveries: std::collections::VecDeque::new(),
-            last: None,
-            origin: Origin::clone(&call.origin),
+            owner: HookOwner::Scope(scope),
+            ..Hook::new(call.now, Origin::clone(&call.origin))
         };
         change(&mut hook, body)?;
         if self.hooks.of(scope).any(|other| other.url == hook.url) {
@@ -157,8 +208,7 @@ impl Sim {
     }
 
     /// The newest first; a cursor names the first of the next page.
-    fn deliveries_list(&self, call: &Call<'_>, scope: ScopeId, id: HookId) -> Handled {
-        let hook = self.hook_in(scope, id)?;
+    fn deliveries_list(&self, call: &Call<'_>, hook: &Hook) -> Handled {
         let per = call.page().per;
         let from = match call.query("cursor") {
             None => i64::MAX,
@@ -184,8 +234,11 @@ impl Sim {
             .collect();
         tried.sort_by_key(|(delivery, _)| std::cmp::Reverse(delivery.id));
         let next = tried.get(per).map(|(delivery, _)| delivery.id);
-        let shown: Vec<Value> =
-            tried.iter().take(per).map(|(delivery, tried)| item(delivery, tried)).collect();
+        let shown: Vec<Value> = tried
+            .iter()
+            .take(per)
+            .map(|(delivery, tried)| self.item(hook, delivery, tried))
+            .collect();
         let mut reply = ok(&shown);
         if let Some(next) = next {
             let status = wanted.map(|status| format!("&status={status}")).unwrap_or_default();
@@ -198,17 +251,34 @@ impl Sim {
         Ok(reply)
     }
 
-    fn delivery_in(
-        &self,
-        scope: ScopeId,
-        hook: HookId,
-        id: DeliveryId,
-    ) -> Result<(&Hook, &Delivery, &Tried), Refusal> {
-        let hook = self.hook_in(scope, hook)?;
-        let delivery = self.deliveries.by_id.get(&id).filter(|delivery| delivery.hook == hook.id);
-        let found =
-            delivery.and_then(|delivery| Some((hook, delivery, delivery.outcome.as_ref()?)));
+    fn delivery_of(&self, hook: HookId, id: DeliveryId) -> Result<(&Delivery, &Tried), Refusal> {
+        let delivery = self.deliveries.by_id.get(&id).filter(|delivery| delivery.hook == hook);
+        let found = delivery.and_then(|delivery| Some((delivery, delivery.outcome.as_ref()?)));
         found.ok_or_else(Refusal::rest_not_found)
+    }
+
+    /// A delivery as lists show it.
+    fn item(&self, hook: &Hook, delivery: &Delivery, tried: &Tried) -> Value {
+        let installation = match (hook.owner, delivery.repository) {
+            (HookOwner::App(app), Some(repository)) => {
+                self.installation_on(app, self.scopes.owner(repository))
+            }
+            _ => None,
+        };
+        json!({
+            "id": delivery.id,
+            "guid": delivery.guid,
+            "delivered_at": moment::seconds(tried.at),
+            "redelivery": delivery.redelivery,
+            "duration": 0.05,
+            "status": tried.status,
+            "status_code": tried.status_code,
+            "event": delivery.event,
+            "action": delivery.action,
+            "installation_id": installation,
+            "repository_id": delivery.repository,
+            "throttled_at": null,
+        })
     }
 }
 
@@ -248,26 +318,9 @@ fn change(hook: &mut Hook, body: HookBody) -> Result<(), Refusal> {
     if !matches!(hook.insecure_ssl.as_str(), "0" | "1") {
         return Err(invalid("insecure_ssl is 0 or 1"));
     }
-    if hook.events.is_empty() {
+    // Those of an App's own are chosen elsewhere.
+    if hook.events.is_empty() && matches!(hook.owner, HookOwner::Scope(_)) {
         return Err(invalid("events is empty"));
     }
     Ok(())
-}
-
-/// A delivery as lists show it.
-fn item(delivery: &Delivery, tried: &Tried) -> Value {
-    json!({
-        "id": delivery.id,
-        "guid": delivery.guid,
-        "delivered_at": moment::seconds(tried.at),
-        "redelivery": delivery.redelivery,
-        "duration": 0.05,
-        "status": tried.status,
-        "status_code": tried.status_code,
-        "event": delivery.event,
-        "action": delivery.action,
-        "installation_id": null,
-        "repository_id": delivery.repository,
-        "throttled_at": null,
-    })
 }

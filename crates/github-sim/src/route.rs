@@ -45,6 +45,11 @@ pub(crate) enum Route {
     AppInstallations,
     AppInstallation(i64),
     AppToken(i64),
+    AppHookGet,
+    AppHookUpdate,
+    AppDeliveriesList,
+    AppDeliveryGet(DeliveryId),
+    AppDeliveryAttempt(DeliveryId),
     Installation(ScopePath, bool),
     RegistrationToken(ScopePath),
     RemoveToken(ScopePath),
@@ -148,6 +153,11 @@ impl Route {
             Self::AppInstallations => "app.installations",
             Self::AppInstallation(_) => "app.installation",
             Self::AppToken(_) => "app.access_token",
+            Self::AppHookGet => "app.hook",
+            Self::AppHookUpdate => "app.hook_update",
+            Self::AppDeliveriesList => "app.deliveries",
+            Self::AppDeliveryGet(_) => "app.delivery",
+            Self::AppDeliveryAttempt(_) => "app.attempt",
             Self::Installation(..) => "scope.installation",
             Self::RegistrationToken(_) => "runners.registration_token",
             Self::RemoveToken(_) => "runners.remove_token",
@@ -305,6 +315,15 @@ fn rest(method: &str, parts: &[&str]) -> Option<Route> {
             Some(Route::Program((*version).to_owned(), (*file).to_owned()))
         }
         ("GET", ["app"]) => Some(Route::App),
+        ("GET", ["app", "hook", "config"]) => Some(Route::AppHookGet),
+        ("PATCH", ["app", "hook", "config"]) => Some(Route::AppHookUpdate),
+        ("GET", ["app", "hook", "deliveries"]) => Some(Route::AppDeliveriesList),
+        ("GET", ["app", "hook", "deliveries", id]) => {
+            id.parse().ok().map(DeliveryId).map(Route::AppDeliveryGet)
+        }
+        ("POST", ["app", "hook", "deliveries", id, "attempts"]) => {
+            id.parse().ok().map(DeliveryId).map(Route::AppDeliveryAttempt)
+        }
         ("GET", ["app", "installations"]) => Some(Route::AppInstallations),
         ("GET", ["app", "installations", id]) => id.parse().ok().map(Route::AppInstallation),
         ("POST", ["app", "installations", id, "access_tokens"]) => {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::hook::Hook;
+use crate::hook::{Hook, HookOwner};
 use crate::job::{Conclusion, Job, JobState};
 use crate::moment::unix;
 use crate::runner::Runner;
@@ -103,7 +103,10 @@ impl Sim {
         let (well, failed): (Vec<_>, Vec<_>) = tried.partition(|tried| tried.is_success());
         json!({
             "id": hook.id,
-            "scope": self.scopes.get(hook.scope).map(|scope| scope.path.as_str()),
+            "scope": match hook.owner {
+                HookOwner::Scope(scope) => self.scopes.get(scope).map(|scope| scope.path.as_str()),
+                HookOwner::App(_) => None,
+            },
             "url": hook.url,
             "succeeded": well.len(),
             "failed": failed.len(),

@@ -125,7 +125,10 @@ fn populated() -> (Driver, Value) {
 fn the_public_rest_answers_as_github_describes() {
     let description = Description(fetched("ghec.json"));
     let (mut driver, queued) = populated();
-    let app = driver.control("credentials", json!({ "type": "app", "installations": ["acme"] }));
+    let app = driver.control(
+        "credentials",
+        json!({ "type": "app", "installations": ["acme"], "events": ["workflow_job"] }),
+    );
     let installation = app["installations"]["acme"].to_string();
     let key =
         jsonwebtoken::EncodingKey::from_rsa_pem(app["private_key"].as_str().unwrap().as_bytes())
@@ -269,6 +272,14 @@ fn the_public_rest_answers_as_github_describes() {
             none.clone(),
             "202",
         ),
+        ("get", "/app/hook/config", none.clone(), "200"),
+        (
+            "patch",
+            "/app/hook/config",
+            json!({ "url": "http://here.test/app", "content_type": "json" }),
+            "200",
+        ),
+        ("get", "/app/hook/deliveries", none.clone(), "200"),
         ("get", "/app/installations/{installation_id}", none.clone(), "200"),
         ("get", "/orgs/{org}/installation", none.clone(), "200"),
         ("get", "/repos/{owner}/{repo}/installation", none.clone(), "200"),

@@ -57,7 +57,7 @@ impl Shared {
             let installation = installation.to_string();
             let url =
                 self.address.rest_url(["app", "installations", &installation, "access_tokens"]);
-            let response = self.as_app(app, &operation, Method::POST, &url).await?;
+            let response = self.as_app(app, &operation, Method::POST, &url, Bytes::new()).await?;
             let token: AccessToken = serde_json::from_slice(response.body()).map_err(|_| {
                 unreadable(&operation, Surface::App, "it holds no token with an expiry")
             })?;
@@ -72,9 +72,8 @@ impl Shared {
 
     async fn find_installation(&self, app: &App) -> Result<u64, ForgeError> {
         let operation = Operation::FindInstallation { scope: &self.scope };
-        let response = self
-            .as_app(app, &operation, Method::GET, &self.address.scope_url(&["installation"]))
-            .await;
+        let url = self.address.scope_url(&["installation"]);
+        let response = self.as_app(app, &operation, Method::GET, &url, Bytes::new()).await;
         let response = response.map_err(|mut refusal| {
             if refusal.kind == ForgeErrorKind::NotFound {
                 let scope = &self.scope;
@@ -90,6 +89,22 @@ impl Shared {
             .map_err(|_| unreadable(&operation, Surface::App, "it holds no installation id"))
     }
 
+    /// One call as the App that this client signs in as.
+    pub(crate) async fn as_own_app(
+        &self,
+        operation: &Operation<'_>,
+        method: Method,
+        url: &Url,
+        body: Bytes,
+    ) -> Result<Response<Bytes>, ForgeError> {
+        match &self.signer {
+            Signer::App(app) => self.as_app(app, operation, method, url, body).await,
+            Signer::Token(_) => {
+                Err(error(operation, ForgeErrorKind::Refused, "the credential is no App"))
+            }
+        }
+    }
+
     /// One call as the App itself. A JWT refused because our clock is wrong is signed anew once, by the clock that the
     /// refusal told (F28).
     async fn as_app(
@@ -98,6 +113,7 @@ impl Shared {
         operation: &Operation<'_>,
         method: Method,
         url: &Url,
+        body: Bytes,
     ) -> Result<Response<Bytes>, ForgeError> {
         let mut corrected = false;
         loop {
@@ -108,7 +124,7 @@ impl Shared {
             };
             let skew = self.wire.skew();
             let response = self
-                .rest_with(operation, Bucket::App, &jwt, method.clone(), url, Bytes::new())
+                .rest_with(operation, Bucket::App, &jwt, method.clone(), url, body.clone())
                 .await?;
             if response.status().is_success() {
                 return Ok(response);

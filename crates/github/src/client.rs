@@ -42,6 +42,8 @@ pub(crate) struct Shared {
     pub owner: String,
     /// The public address of our webhook, where there is one.
     pub webhook: OnceLock<String>,
+    /// Set where it is the App's own.
+    pub app_webhook: OnceLock<()>,
     /// Lists read before.
     pub memory: Memory,
 }
@@ -74,6 +76,7 @@ impl GitHub {
             admin: Renewable::default(),
             queues: Mutex::default(),
             webhook: OnceLock::new(),
+            app_webhook: OnceLock::new(),
             memory: Memory::default(),
             owner: owner.chars().filter(|char| !char.is_control()).take(OWNER_MAX).collect(),
         };
@@ -85,6 +88,13 @@ impl GitHub {
     pub fn with_webhook(self, url: &str) -> Self {
         // Said a second time, it changes nothing.
         let _ = self.shared.webhook.set(url.to_owned());
+        self
+    }
+
+    /// Tells the client that webhooks come from the GitHub App that it signs in as, and from no hook of the scope.
+    #[must_use]
+    pub fn with_app_webhook(self) -> Self {
+        let _ = self.shared.app_webhook.set(());
         self
     }
 

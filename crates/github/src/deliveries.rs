@@ -38,12 +38,12 @@ pub(crate) struct DeliveryWire {
     guid: String,
     delivered_at: Timestamp,
     #[serde(default)]
-    status_code: u16,
+    pub status_code: u16,
     event: String,
 }
 
 impl DeliveryWire {
-    fn is_good(&self) -> bool {
+    pub fn is_good(&self) -> bool {
         (200..300).contains(&self.status_code)
     }
 }
@@ -58,8 +58,14 @@ impl Shared {
         let Some(url) = self.webhook.get() else { return Ok((cursor, 0)) };
         let (mut newest, mut redelivered) = (cursor, 0);
         for place in self.hook_places(repositories) {
-            let looked = match self.find_hook(&place, url).await {
-                Ok(Some(hook)) => self.look_at_hook(&place, hook.id, cursor).await,
+            let found = if place.is_app() {
+                // It has one, and no number.
+                self.is_app_hook_ours(&place, url).await.map(|ours| ours.then_some(0))
+            } else {
+                self.find_hook(&place, url).await.map(|hook| hook.map(|hook| hook.id))
+            };
+            let looked = match found {
+                Ok(Some(hook)) => self.look_at_hook(&place, hook, cursor).await,
                 Ok(None) => continue,
                 Err(refusal) => Err(refusal),
             };
@@ -92,7 +98,11 @@ impl Shared {
         let mut next = Some(url);
         while let Some(url) = next.take() {
             let read = |body: &[u8]| serde_json::from_slice::<Vec<DeliveryWire>>(body).ok();
-            let page = self.page_of(&operation, &self.memory.deliveries, &url, read).await?;
+            let page = if place.is_app() {
+                Arc::new(self.app_deliveries(&operation, &url).await?)
+            } else {
+                self.page_of(&operation, &self.memory.deliveries, &url, read).await?
+            };
             new.extend(page.items.iter().filter(|one| !is_past(one)).cloned());
             if new.len() < LOOKED_AT_MAX && !page.items.iter().any(is_past) {
                 next.clone_from(&page.links.next);
@@ -127,6 +137,22 @@ impl Shared {
     ) -> Result<bool, ForgeError> {
         let operation = Operation::Redeliver(id);
         let url = place.of_hook(hook, &["deliveries", &id.to_string(), "attempts"]);
+        if place.is_app() {
+            let asked = self.as_own_app(&operation, Method::POST, &url, Bytes::new()).await;
+            return match asked {
+                Ok(_) => Ok(true),
+                // Too old, or forgotten.
+                Err(refusal)
+                    if matches!(
+                        refusal.kind,
+                        ForgeErrorKind::NotFound | ForgeErrorKind::Refused
+                    ) =>
+                {
+                    Ok(false)
+                }
+                Err(refusal) => Err(refusal),
+            };
+        }
         // Sent twice is harmless: what it tells counts once.
         let asked = self.rest_ask(&operation, Method::POST, &url, Bytes::new(), None).await?;
         let (authorization, response) = asked;

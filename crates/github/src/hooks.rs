@@ -22,13 +22,13 @@ use crate::{
 };
 
 /// The event that tells of jobs.
-const EVENT: &str = "workflow_job";
+pub(crate) const EVENT: &str = "workflow_job";
 
 /// The exit code of a hook that is missing or wrong (docs/cli.md).
 const EXIT_CODE: u8 = 4;
 
 /// Characters of an address or a status that are shown.
-const SHOWN_MAX: usize = 200;
+pub(crate) const SHOWN_MAX: usize = 200;
 
 /// A hook as GitHub lists it.
 #[derive(Debug, Clone, Deserialize)]
@@ -44,15 +44,16 @@ pub(crate) struct HookWire {
     last_response: LastResponse,
 }
 
+/// Where a hook leads, and how.
 #[derive(Debug, Clone, Default, Deserialize)]
-struct ConfigWire {
+pub(crate) struct ConfigWire {
     #[serde(default)]
-    url: Option<String>,
+    pub url: Option<String>,
     #[serde(default)]
-    content_type: Option<String>,
+    pub content_type: Option<String>,
     /// Hidden by GitHub; only whether there is one.
     #[serde(default)]
-    secret: Option<serde::de::IgnoredAny>,
+    pub secret: Option<serde::de::IgnoredAny>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -72,18 +73,27 @@ struct HookBody<'a> {
 }
 
 #[derive(Serialize)]
-struct ConfigBody<'a> {
+pub(crate) struct ConfigBody<'a> {
     url: &'a str,
     content_type: &'static str,
     insecure_ssl: &'static str,
     secret: &'a str,
 }
 
-/// Where hooks are: an organisation, or a repository.
+impl<'a> ConfigBody<'a> {
+    pub fn new(url: &'a str, secret: &'a SecretString) -> Self {
+        let secret = secret.expose_secret();
+        Self { url, content_type: "json", insecure_ssl: "0", secret }
+    }
+}
+
+/// Where hooks are: an organisation, a repository, or the App, which has one of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HookPlace {
     words: String,
+    /// Its list of hooks; of an App, what is below its only one.
     url: Url,
+    is_app: bool,
 }
 
 impl fmt::Display for HookPlace {
@@ -97,7 +107,14 @@ impl HookPlace {
     /// The address of one of its hooks, or of what is below it.
     pub(crate) fn of_hook(&self, id: i64, below: &[&str]) -> Url {
         let id = id.to_string();
-        crate::address::below(&self.url, [id.as_str()].into_iter().chain(below.iter().copied()))
+        let hook = (!self.is_app).then_some(id.as_str());
+        crate::address::below(&self.url, hook.into_iter().chain(below.iter().copied()))
+    }
+
+    /// Whether it is the App: its webhook is asked for as the App itself, and is neither made nor removed.
+    #[must_use]
+    pub fn is_app(&self) -> bool {
+        self.is_app
     }
 
     /// In words.
@@ -121,7 +138,7 @@ pub enum HookChange {
 
 impl GitHub {
     /// Where our hooks belong: at the organisation or the repository of the scope; for an enterprise, which can have none by REST,
-    /// at each of the repositories.
+    /// at each of the repositories; at the App, where its own webhook is used.
     #[must_use]
     pub fn hook_places(&self, repositories: &[String]) -> Vec<HookPlace> {
         self.shared.hook_places(repositories)
@@ -138,17 +155,15 @@ impl GitHub {
         secret: &SecretString,
     ) -> Result<HookChange, ForgeError> {
         let shared = &self.shared;
+        if place.is_app {
+            return shared.set_app_hook(place, url, secret).await;
+        }
         let operation = Operation::ChangeHook(&place.words);
         let body = HookBody {
             name: "web",
             active: true,
             events: [EVENT],
-            config: ConfigBody {
-                url,
-                content_type: "json",
-                insecure_ssl: "0",
-                secret: secret.expose_secret(),
-            },
+            config: ConfigBody::new(url, secret),
         };
         let body = json(&operation, &body)?;
         if let Some(hook) = shared.find_hook(place, url).await? {
@@ -180,6 +195,11 @@ impl GitHub {
         url: &str,
     ) -> Result<HookChange, ForgeError> {
         let operation = Operation::ChangeHook(&place.words);
+        if place.is_app {
+            let detail =
+                "GitHub has no REST for it: switch it off at the App's page (Webhook, Active)";
+            return Err(error(&operation, ForgeErrorKind::Refused, detail));
+        }
         let Some(hook) = self.shared.find_hook(place, url).await? else {
             return Ok(HookChange::Absent);
         };
@@ -191,6 +211,10 @@ impl GitHub {
 
     /// Looks at the hook of a place that leads to `url`.
     pub async fn check_hook(&self, place: &HookPlace, url: &str) -> Finding {
+        if place.is_app {
+            let result = self.shared.check_app_hook(place, url).await;
+            return Finding { what: format!("webhook of {place}"), result, exit_code: EXIT_CODE };
+        }
         let result = match self.shared.find_hook(place, url).await {
             Ok(Some(hook)) => hook.verdict(),
             Ok(None) => Err(format!(
@@ -224,12 +248,14 @@ impl GitHub {
     }
 }
 
-impl HookWire {
-    fn leads_to(&self, url: &str) -> bool {
+impl ConfigWire {
+    pub fn leads_to(&self, url: &str) -> bool {
         let same = |known: &str| known.trim_end_matches('/') == url.trim_end_matches('/');
-        self.config.url.as_deref().is_some_and(same)
+        self.url.as_deref().is_some_and(same)
     }
+}
 
+impl HookWire {
     /// Whether it tells us of jobs.
     fn verdict(&self) -> Result<String, String> {
         let mend = "`dayfly webhook install` mends it";
@@ -258,6 +284,13 @@ impl HookWire {
 
 impl Shared {
     pub fn hook_places(&self, repositories: &[String]) -> Vec<HookPlace> {
+        if self.app_webhook.get().is_some() {
+            return vec![HookPlace {
+                words: "the GitHub App".to_owned(),
+                url: self.address.rest_url(["app", "hook"]),
+                is_app: true,
+            }];
+        }
         match self.address.kind() {
             ScopeKind::Enterprise(_) => repositories
                 .iter()
@@ -266,12 +299,14 @@ impl Shared {
                     HookPlace {
                         words: format!("repository {repository}"),
                         url: self.address.rest_url(["repos", owner, name, "hooks"]),
+                        is_app: false,
                     }
                 })
                 .collect(),
             _ => vec![HookPlace {
                 words: self.scope.clone(),
                 url: self.address.scope_url(&["hooks"]),
+                is_app: false,
             }],
         }
     }
@@ -288,7 +323,7 @@ impl Shared {
         let read = |body: &[u8]| serde_json::from_slice::<Vec<HookWire>>(body).ok();
         let pages = self.pages_of(&operation, &self.memory.hooks, list, read, |_| false).await?;
         let mut hooks = pages.iter().flat_map(|page| &page.items);
-        Ok(hooks.find(|hook| hook.leads_to(url)).cloned())
+        Ok(hooks.find(|hook| hook.config.leads_to(url)).cloned())
     }
 
     /// `false` where the hook is gone.

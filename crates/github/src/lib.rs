@@ -12,6 +12,7 @@ mod admin;
 mod agents;
 mod alone;
 mod app;
+mod app_hook;
 mod authorization;
 mod catch_up;
 mod check;

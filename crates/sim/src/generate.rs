@@ -199,6 +199,7 @@ fn github(rng: &mut Rng) -> GithubPlan {
         app_life: (rng.u8(..8) == 0)
             .then(|| Duration::from_secs(pick(rng, &[420, 1_020, 3_600, 3_600]))),
         others: 0,
+        writes: None,
     }
 }
 

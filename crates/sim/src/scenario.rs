@@ -128,6 +128,8 @@ pub struct GithubPlan {
     pub app_life: Option<Duration>,
     /// Repositories beside the one whose jobs are for us: a job of each, for somebody else, ended just before the start.
     pub others: u32,
+    /// Calls that change something are refused beyond so many a minute.
+    pub writes: Option<u32>,
 }
 
 /// Something that happens.

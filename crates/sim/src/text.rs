@@ -59,6 +59,9 @@ impl Display for Scenario {
         if github.others > 0 {
             write!(f, " others {}", github.others)?;
         }
+        if let Some(writes) = github.writes {
+            write!(f, " writes {writes}")?;
+        }
         writeln!(
             f,
             " jit {} admin {} queue {}",
@@ -250,6 +253,7 @@ impl Scenario {
                 queue_life: Duration::from_secs(3_000),
                 app_life: None,
                 others: 0,
+                writes: None,
             },
             tick: Duration::from_millis(50),
             latency: Duration::from_millis(200),
@@ -285,6 +289,7 @@ impl Scenario {
                         ["idle-removal", after] => self.github.idle_removal = Some(seconds(after)?),
                         ["app", life] => self.github.app_life = Some(seconds(life)?),
                         ["others", count] => self.github.others = count.parse().ok()?,
+                        ["writes", count] => self.github.writes = Some(count.parse().ok()?),
                         ["jit", life] => self.github.jit_life = seconds(life)?,
                         ["admin", life] => self.github.admin_life = seconds(life)?,
                         ["queue", life] => self.github.queue_life = seconds(life)?,

@@ -18,6 +18,9 @@ pub enum Unit {
     /// Mebibytes.
     #[serde(rename = "MiB")]
     Mebibytes,
+    /// Events a second.
+    #[serde(rename = "/s")]
+    PerSecond,
     /// Ratios and counts.
     #[serde(rename = "1")]
     One,

@@ -1,6 +1,7 @@
 //! The load: a process that keeps the instances of the `noop` backend and plays their runners.
 
 use std::{
+    collections::BTreeSet,
     io::{BufRead, BufReader, Write},
     path::Path,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
@@ -29,8 +30,6 @@ pub struct Report {
     pub first_create_at: Option<f64>,
     /// When the newest of them came.
     pub last_create_at: Option<f64>,
-    /// The names of all instances that there are now.
-    pub instances: Vec<String>,
 }
 
 impl Load {
@@ -62,6 +61,11 @@ impl Load {
     /// What it saw.
     pub fn report(&mut self) -> Result<Report> {
         serde_json::from_str(&self.ask("report")?).context("noop-load's report")
+    }
+
+    /// The names of the instances that hold a registration now.
+    pub fn instances(&mut self) -> Result<BTreeSet<String>> {
+        serde_json::from_str(&self.ask("instances")?).context("noop-load's instances")
     }
 
     /// Counts anew from here.

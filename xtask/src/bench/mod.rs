@@ -11,6 +11,7 @@ mod load;
 mod memory;
 mod recover;
 mod rig;
+mod sender;
 mod simulator;
 mod webhook;
 

@@ -1,6 +1,6 @@
 //! How fast a killed daemon is back, and what it leaves behind.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
@@ -37,7 +37,7 @@ pub async fn recover(bench: &Bench, runs: usize) -> Result<Vec<Figure>> {
         rig.simulator
             .until("all runners", PATIENCE, |counts| counts.jobs("running") == all)
             .await?;
-        let instances: BTreeSet<String> = rig.load.report()?.instances.into_iter().collect();
+        let instances = rig.load.instances()?;
         let registrations = rig.simulator.state().await?.runners;
         strays
             .push(registrations.iter().filter(|runner| !instances.contains(&runner.name)).count()

@@ -92,7 +92,7 @@ pub struct Rig {
     http: reqwest::Client,
     config: PathBuf,
     /// The address that webhooks come to, where the pool hears them.
-    pub webhook_url: Option<String>,
+    pub webhook_address: Option<SocketAddr>,
     starts: u32,
     /// The store's directory.
     pub disk: TempDir,
@@ -146,7 +146,6 @@ impl Rig {
         let backends = if beside == Some(true) { "beside, it" } else { "it" };
         let demand = if *webhook { "webhook" } else { "scale-set" };
         let listen = if *webhook { Some(free_address()?) } else { None };
-        let webhook_url = listen.map(|listen| format!("http://{listen}/webhook"));
         let server = listen.map_or_else(String::new, |listen| {
             let secret = disk.path().join("webhook");
             format!(
@@ -176,17 +175,17 @@ impl Rig {
             _beside: second_load,
             http,
             config,
-            webhook_url,
+            webhook_address: listen,
             starts: 0,
             disk,
             sockets,
         };
-        if rig.webhook_url.is_some() {
+        if listen.is_some() {
             rig.install_webhook()?;
         }
         rig.start_daemon()?;
-        if rig.webhook_url.is_some() {
-            rig.until_it_listens().await?;
+        if let Some(listen) = listen {
+            rig.until_it_listens(listen).await?;
         } else {
             rig.simulator
                 .until("the daemon's session", START_PATIENCE, |counts| counts.sessions == 1)
@@ -210,8 +209,8 @@ impl Rig {
     }
 
     /// Waits until webhooks are taken, and the first job has run: by then GitHub has told what a pool needs to know.
-    async fn until_it_listens(&self) -> Result<()> {
-        let url = self.webhook_url.as_deref().unwrap_or_default().replace("/webhook", "/readyz");
+    async fn until_it_listens(&self, listen: SocketAddr) -> Result<()> {
+        let url = format!("http://{listen}/readyz");
         let ready = async {
             while !reqwest::get(&url).await.is_ok_and(|answer| answer.status().is_success()) {
                 tokio::time::sleep(Duration::from_millis(20)).await;

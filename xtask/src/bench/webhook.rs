@@ -1,24 +1,15 @@
 //! Jobs that webhooks tell of: how fast they become create calls, and how many deliveries the endpoint takes.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use aws_lc_rs::hmac;
-use serde_json::{Value, json};
-use tokio::task::JoinSet;
 
 use super::{
     burst::evidence,
     clock,
     figure::{Figure, Unit},
-    rig::{Bench, Pool, Rig, WEBHOOK_SECRET},
-    simulator::ORGANISATION,
+    rig::{Bench, Pool, Rig},
+    sender,
 };
 
 /// Single jobs in a run.
@@ -29,12 +20,6 @@ const BURST: usize = 10_000;
 
 /// How long deliveries are sent for.
 const INTAKE: Duration = Duration::from_secs(30);
-
-/// Deliveries under way at once: GitHub has many machines that send.
-const AT_ONCE: usize = 64;
-
-/// Bytes of a delivery: a queued job's payload at GitHub has about as many.
-const PAYLOAD_BYTES: usize = 8 * 1024;
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -130,80 +115,17 @@ pub async fn intake(bench: &Bench, runs: usize) -> Result<Vec<Figure>> {
     let (mut rates, mut waits) = (Vec::new(), Vec::new());
     for _ in 0..runs {
         let rig = Rig::start(bench, "127.0.0.1", &Pool::by_webhook(10)).await?;
-        let url: Arc<str> = rig.webhook_url.as_deref().context("no webhook")?.into();
-        let number = Arc::new(AtomicU64::new(0));
-        let key = Arc::new(hmac::Key::new(hmac::HMAC_SHA256, WEBHOOK_SECRET.as_bytes()));
-        let http = reqwest::Client::builder().timeout(PATIENCE).no_proxy().build()?;
-        let began = clock::now();
-        let mut senders = JoinSet::new();
-        for _ in 0..AT_ONCE {
-            senders.spawn(send(
-                http.clone(),
-                Arc::clone(&url),
-                Arc::clone(&key),
-                Arc::clone(&number),
-                began + INTAKE.as_secs_f64(),
-            ));
-        }
-        let mut times = Vec::new();
-        for sender in senders.join_all().await {
-            times.extend(sender?);
-        }
-        let took = clock::now() - began;
+        let address = rig.webhook_address.context("no webhook")?;
+        let (mut times, took) = sender::send(address, INTAKE)?;
         rates.push(times.len() as f64 / took);
         times.sort_by(f64::total_cmp);
         let rank = (times.len() * 99 / 100).min(times.len().saturating_sub(1));
         waits.push(*times.get(rank).context("no delivery was taken")?);
     }
     Ok(vec![
-        Figure::of("webhook-intake", Unit::One, &rates)?,
+        Figure::of("webhook-intake", Unit::PerSecond, &rates)?,
         Figure::of("webhook-intake-p99", Unit::Milliseconds, &waits)?,
     ])
-}
-
-/// Sends the three deliveries of job after job, none of which a pool can take, and gives what each waited for its answer, in
-/// milliseconds.
-async fn send(
-    http: reqwest::Client,
-    url: Arc<str>,
-    key: Arc<hmac::Key>,
-    number: Arc<AtomicU64>,
-    until: f64,
-) -> Result<Vec<f64>> {
-    let mut times = Vec::new();
-    while clock::now() < until {
-        let job = 1_000_000 + number.fetch_add(1, Ordering::Relaxed);
-        for action in ["queued", "in_progress", "completed"] {
-            let body = serde_json::to_vec(&payload(job, action))?;
-            let tag = hmac::sign(&key, &body);
-            let signature: String = tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-            let request = http
-                .post(&*url)
-                .header("content-type", "application/json")
-                .header("x-github-event", "workflow_job")
-                .header("x-github-delivery", format!("{job}-{action}"))
-                .header("x-hub-signature-256", format!("sha256={signature}"))
-                .body(body);
-            let sent = clock::now();
-            let answer = request.send().await?;
-            ensure!(answer.status().is_success(), "a delivery was answered {}", answer.status());
-            answer.bytes().await?;
-            times.push((clock::now() - sent) * 1_000.0);
-        }
-    }
-    Ok(times)
-}
-
-fn payload(job: u64, action: &str) -> Value {
-    let conclusion = (action == "completed").then_some("success");
-    json!({
-        "action": action,
-        "workflow_job": {
-            "id": job, "run_id": job / 4, "run_attempt": 1, "name": "build", "status": action, "conclusion": conclusion,
-            "labels": ["self-hosted", "elsewhere"], "created_at": "2026-01-05T12:00:00Z", "runner_name": null, "steps": [],
-        },
-        "repository": { "full_name": format!("{ORGANISATION}/app"), "description": "x".repeat(PAYLOAD_BYTES) },
-    })
 }
 
 #[cfg(test)]

@@ -99,6 +99,12 @@ impl Host {
         self.state().creates.clone()
     }
 
+    /// The times of the creates after the first `skipped`.
+    #[must_use]
+    pub fn create_times(&self, skipped: usize) -> Vec<f64> {
+        self.state().creates.iter().skip(skipped).map(|(_, at)| *at).collect()
+    }
+
     /// How many instances there are whose runner has not ended.
     #[must_use]
     pub fn live(&self) -> usize {

@@ -77,18 +77,26 @@ pub(super) fn plan(
 ) -> Option<Timestamp> {
     let Known { world, pool, of, scope, left } = known;
     let deadlines = of.map_or_else(Deadlines::default, |of| of.deadlines);
-    // The states in which thousands of runners stand for hours cost next to nothing.
-    if row.retiring.is_none()
-        && let (Instance::Spent { .. }, Registration::Busy { since, completed_at: None, .. }) =
-            (&row.instance, &row.registration)
-        && !world.is_suspect(&row.name)
-    {
-        let until = later(*since, deadlines.job_timeout);
-        if until > now {
-            return Some(until);
+    // The states in which thousands of runners stand, for hours or in a burst, cost next to nothing.
+    if row.retiring.is_none() && matches!(row.instance, Instance::Spent { .. }) {
+        let since = match row.registration {
+            Registration::Busy { since, completed_at: None, .. } => {
+                Some((since, deadlines.job_timeout))
+            }
+            Registration::HandedOver { since, .. } => Some((since, deadlines.starting)),
+            _ => None,
+        };
+        let until = since.map(|(since, time)| later(since, time));
+        if let Some(until) = until.filter(|_| !world.is_suspect(&row.name)) {
+            if until > now {
+                return Some(until);
+            }
+            if row.is_busy() {
+                let runner = row.name.clone();
+                actions.push(Action::Retire { runner, reason: Reason::JobTimeout });
+                return None;
+            }
         }
-        actions.push(Action::Retire { runner: row.name.clone(), reason: Reason::JobTimeout });
-        return None;
     }
     let mut step = Step { world, pool, of, scope, left, row, deadlines, now, due: None, actions };
     let instance_flies = world.is_flying(&Flight::Instance(row.name.clone()));

@@ -15,6 +15,7 @@ use serde_json::json;
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     net::UnixListener,
+    runtime::{self, Handle},
     task::AbortHandle,
 };
 use tokio_util::task::TaskTracker;
@@ -22,9 +23,12 @@ use tokio_util::task::TaskTracker;
 use super::player;
 use crate::arguments::NoopLoad;
 
-/// Plays every runner in a task of its own.
-#[derive(Default)]
+/// The lowest of the usual priorities.
+const NICE: i32 = 19;
+
+/// Plays every runner in a task of its own, on threads of their own.
 struct Stage {
+    threads: Handle,
     tasks: TaskTracker,
     /// Runners that hold a registration and were not destroyed.
     played: Mutex<BTreeMap<RunnerName, AbortHandle>>,
@@ -39,7 +43,7 @@ impl Stage {
 impl Player for Stage {
     fn hand_over(&self, runner: RunnerName, jit: JitConfig, say: EventSender) {
         let name = runner.clone();
-        let task = self.tasks.spawn(async move {
+        let play = async move {
             let exit = match player::play(jit.expose(), &say).await {
                 Ok(()) => Exit { code: Some(0), ..Exit::default() },
                 Err(error) => {
@@ -48,7 +52,8 @@ impl Player for Stage {
                 }
             };
             say.ended(exit);
-        });
+        };
+        let task = self.tasks.spawn_on(play, &self.threads);
         self.played().insert(name, task.abort_handle());
     }
 
@@ -59,10 +64,27 @@ impl Player for Stage {
     }
 }
 
-/// Serves until its input ends. Each line of it is a question, each line of its output the answer:
-/// `report` tells of the creates since the last `reset` and names the instances that hold a registration.
-pub async fn host(options: &NoopLoad) -> Result<()> {
-    let stage = Arc::new(Stage::default());
+/// Serves until its input ends. Each line of it is a question, each line of its output the answer: `report` tells of the creates since
+/// the last `reset`, `instances` names the instances that hold a registration.
+pub fn host(options: &NoopLoad) -> Result<()> {
+    // An engine answers whatever its machine's instances do; and runners run on other machines than the daemon, or give way to it.
+    let players = runtime::Builder::new_multi_thread()
+        .enable_all()
+        .on_thread_start(|| {
+            // At the usual priority they would only be in the way.
+            let _ = rustix::process::setpriority_process(None, NICE);
+        })
+        .build()
+        .context("start the runners' threads")?;
+    let engine = runtime::Builder::new_current_thread().enable_all().build();
+    let served =
+        engine.context("start the runtime")?.block_on(serve(options, players.handle().clone()));
+    players.shutdown_background();
+    served
+}
+
+async fn serve(options: &NoopLoad, threads: Handle) -> Result<()> {
+    let stage = Arc::new(Stage { threads, tasks: TaskTracker::new(), played: Mutex::default() });
     let host = Host::new(Arc::<Stage>::clone(&stage));
     let path = &options.listen;
     let listener =
@@ -78,17 +100,20 @@ async fn answer(host: &Host, stage: &Stage) -> Result<()> {
     let mut output = tokio::io::stdout();
     let mut seen = 0;
     while let Some(line) = lines.next_line().await? {
-        let creates = host.creates();
-        if line == "reset" {
-            seen = creates.len();
-        }
-        let new = creates.get(seen..).unwrap_or_default();
-        let answer = json!({
-            "creates": new.len(),
-            "first_create_at": new.first().map(|(_, at)| at),
-            "last_create_at": new.last().map(|(_, at)| at),
-            "instances": stage.played().keys().collect::<Vec<_>>(),
-        });
+        let answer = if line == "instances" {
+            json!(stage.played().keys().collect::<Vec<_>>())
+        } else {
+            let mut times = host.create_times(seen);
+            if line == "reset" {
+                seen += times.len();
+                times.clear();
+            }
+            json!({
+                "creates": times.len(),
+                "first_create_at": times.first(),
+                "last_create_at": times.last(),
+            })
+        };
         output.write_all(format!("{answer}\n").as_bytes()).await?;
         output.flush().await?;
     }

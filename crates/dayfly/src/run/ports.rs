@@ -8,7 +8,7 @@ use std::{
 
 use dayfly_backends::{docker, lxd, noop, process};
 use dayfly_config::{
-    BackendConfig, Config, DockerConfig, LxdConfig, LxdServerConfig, ProcessEnvironment,
+    Auth, BackendConfig, Config, DockerConfig, LxdConfig, LxdServerConfig, ProcessEnvironment,
     ScopeConfig,
 };
 use dayfly_core::{
@@ -52,12 +52,15 @@ pub fn forge(
     let address = Address::parse(&scope.url).map_err(|error| Failure::new(Code::Config, error))?;
     let transport = HttpTransport::new(None).map_err(|error| Failure::new(Code::Failed, error))?;
     let transport: Arc<dyn Transport> = Arc::new(transport);
-    GitHub::new(address, credential, transport, clock, &controller.to_string()).map_err(|error| {
+    let forge = GitHub::new(address, credential, transport, clock, &controller.to_string());
+    let forge = forge.map_err(|error| {
         Failure::new(
             Code::Credential,
             format!("the credential of scope {name} can't be used: {error}"),
         )
-    })
+    })?;
+    let of_app = matches!(&scope.auth, Some(Auth::App(app)) if app.webhook);
+    Ok(if of_app { forge.with_app_webhook() } else { forge })
 }
 
 /// Every backend.

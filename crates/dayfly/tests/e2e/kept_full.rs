@@ -1,6 +1,9 @@
 //! A pool that is kept full: as many idle runners as it keeps, whatever passes through it.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use serde_json::{Value, json};
 
@@ -69,6 +72,95 @@ async fn it_is_full_again_after_jobs_crashes_and_removals() {
     assert!(
         site.json(&["explain", "e2e"])["sentence"].as_str().unwrap().contains("5 idle, 0 busy")
     );
+    site.end_clean().await;
+}
+
+/// How long fewer than the kept runners were online at most, while `during` holds.
+#[expect(clippy::disallowed_methods, reason = "how long a pool is not full is measured")]
+async fn longest_gap(site: &Site, during: impl AsyncFn(&Site) -> bool) -> Duration {
+    let (mut since, mut longest) = (None, Duration::ZERO);
+    while during(site).await || since.is_some() {
+        let online = site.github.get("summary").await["runners"]["online"].as_u64().unwrap();
+        if online >= KEPT as u64 {
+            since = None;
+        } else {
+            let since = *since.get_or_insert_with(Instant::now);
+            longest = longest.max(since.elapsed());
+            assert!(longest < Duration::from_secs(60), "{online} runners online for a minute");
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    longest
+}
+
+/// GitHub removes idle runners here after 4 s; `DAYFLY_IDLE_REMOVAL_S=120` makes it the 2 minutes that were seen at GitHub.
+#[tokio::test]
+async fn it_is_full_again_within_ten_seconds() {
+    const JOBS: usize = 50;
+    let seconds = std::env::var("DAYFLY_IDLE_REMOVAL_S").map_or(4, |text| text.parse().unwrap());
+    let mut site = Site::new(setup()).await;
+    site.github.post("options", &json!({ "idle_removal_ms": 1_000 * seconds })).await;
+    site.start();
+    until_full(&site);
+    // Some jobs at a time, so that others idle meanwhile.
+    for wave in 1..=JOBS / 5 {
+        site.github.queue("acme/site", Some("sleep 0.5"), 5).await;
+        let passing = async |site: &Site| site.github.jobs("success").await < 5 * wave as u64;
+        let gap = longest_gap(&site, passing).await;
+        assert!(gap < Duration::from_secs(10), "wave {wave}: not full for {gap:?}");
+    }
+    // Nothing to do: all of them are removed for idling, and replaced.
+    let idle = names(&site.json(&["runners"]), "online");
+    let still = async |site: &Site| {
+        let runners = site.json(&["runners"]);
+        idle.iter().any(|name| names(&runners, "online").contains(name))
+    };
+    let gap = longest_gap(&site, still).await;
+    assert!(gap < Duration::from_secs(10), "not full for {gap:?} after removals");
+    eprintln!(
+        "after runners that idled for {seconds} s were removed, the pool was full again within {gap:?}"
+    );
+    site.end_clean().await;
+}
+
+#[tokio::test]
+async fn of_fewer_the_oldest_go_and_a_busy_one_survives_other_labels() {
+    let mut site = Site::new(setup()).await;
+    site.start();
+    let first = until_full(&site);
+    site.github.queue("acme/site", Some("true"), 2).await;
+    site.github.until_jobs("success", 2).await;
+    let second = until_full(&site);
+    let newer: BTreeSet<String> = second.difference(&first).cloned().collect();
+    assert_eq!(newer.len(), 2);
+    site.stop();
+    site.reconfigure("min_idle: 5", "min_idle: 2");
+    site.reconfigure("max: 5", "max: 2");
+    site.start();
+    let left = |runners: &Value| {
+        names(runners, "online") == newer && runners.as_array().unwrap().len() == newer.len()
+    };
+    site.until(&["runners"], left);
+
+    site.github.queue("acme/site", Some("sleep 600"), 1).await;
+    let busy = site.until(&["runners"], |runners| names(runners, "busy").len() == 1);
+    let busy = names(&busy, "busy");
+    let idle: BTreeSet<String> = newer.difference(&busy).cloned().collect();
+    site.stop();
+    site.reconfigure("labels: [e2e]", "labels: [e2e, more]");
+    site.start();
+    let replaced = |runners: &Value| {
+        let online = names(runners, "online");
+        online.len() == 1 && online.is_disjoint(&idle) && names(runners, "busy") == busy
+    };
+    site.until(&["runners"], replaced);
+    let state = site.github.get("state").await;
+    let runners = state["runners"].as_array().unwrap();
+    let relabelled = runners.iter().filter(|one| one["labels"].to_string().contains("\"more\""));
+    assert_eq!(relabelled.count(), 1, "{runners:?}");
+    assert_eq!(site.github.jobs("running").await, 1, "the job runs on");
+    let job = state["jobs"].as_array().unwrap().last().unwrap()["id"].clone();
+    site.github.post(&format!("jobs/{job}/cancel"), &json!({})).await;
     site.end_clean().await;
 }
 

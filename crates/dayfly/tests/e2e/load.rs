@@ -35,9 +35,9 @@ impl Load {
         kill_process(pid(self.0.id()), signal).unwrap();
     }
 
-    /// What it has seen.
-    pub fn report(&mut self) -> Value {
-        writeln!(self.0.stdin.as_mut().unwrap(), "report").unwrap();
+    /// The instances that hold a registration.
+    pub fn instances(&mut self) -> Value {
+        writeln!(self.0.stdin.as_mut().unwrap(), "instances").unwrap();
         let mut line = String::new();
         // One line is asked for at a time: nothing stays in the reader.
         BufReader::new(self.0.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();

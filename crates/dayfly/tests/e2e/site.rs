@@ -40,6 +40,8 @@ pub struct Setup {
     pub scope: &'static str,
     /// A GitHub App rather than a token.
     pub app: bool,
+    /// The App's own webhook tells of jobs.
+    pub app_webhook: bool,
     /// `auto` or `acquire`.
     pub assignment: &'static str,
     /// What makes the instances.
@@ -97,6 +99,7 @@ impl Default for Setup {
         Self {
             scope: "acme",
             app: false,
+            app_webhook: false,
             assignment: "auto",
             making: Making::Process,
             demand: "scale-set",
@@ -176,12 +179,13 @@ impl Site {
         if self.setup.app {
             let made = self
                 .github
-                .post("credentials", &json!({ "type": "app", "installations": ["acme"] }))
+                .post("credentials", &json!({ "type": "app", "installations": ["acme"], "events": ["workflow_job"] }))
                 .await;
             self.write_secret("app.pem", made["private_key"].as_str().unwrap());
             return format!(
-                "app: {{ client_id: {}, private_key: file:app.pem }}",
-                made["client_id"].as_str().unwrap()
+                "app: {{ client_id: {}, private_key: file:app.pem, webhook: {} }}",
+                made["client_id"].as_str().unwrap(),
+                self.setup.app_webhook
             );
         }
         self.github.post("credentials", &json!({ "type": "pat", "token": TOKEN })).await;
@@ -281,6 +285,14 @@ impl Site {
         )
     }
 
+    /// Changes the configuration's text for the next start.
+    pub fn reconfigure(&self, from: &str, to: &str) {
+        let path = self.path("dayfly.yaml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "{from:?} is not in {text}");
+        std::fs::write(path, text.replace(from, to)).unwrap();
+    }
+
     /// Starts the daemon; does not wait for it.
     pub fn start(&mut self) {
         self.start_with(&["run"], |command| command);
@@ -350,11 +362,6 @@ impl Site {
     /// Stops or continues the process that holds noop instances: every call to it waits meanwhile.
     pub fn freeze_engine(&self, frozen: bool) {
         self.load.as_ref().unwrap().freeze(frozen);
-    }
-
-    /// What the engine that holds noop instances has seen.
-    pub fn engine_report(&mut self) -> Value {
-        self.load.as_mut().unwrap().report()
     }
 
     /// A command of the program under test, against this place's daemon, with an environment of its own.
@@ -454,7 +461,10 @@ impl Site {
                 }
                 found
             }
-            Making::Noop => self.engine_report()["instances"].as_array().unwrap().len(),
+            Making::Noop => {
+                let held = self.load.as_mut().unwrap().instances();
+                held.as_array().unwrap().len()
+            }
             Making::Docker { socket, .. } => containers(socket, controller).unwrap().len(),
             Making::Lxd { server, .. } => server.instances(controller).len(),
         }

@@ -78,6 +78,33 @@ async fn jobs_of_which_nothing_was_told_are_found() {
 }
 
 #[tokio::test]
+async fn the_apps_own_webhook_tells_of_jobs() {
+    const JOBS: usize = 8;
+    let mut site = Site::new(Setup { app: true, app_webhook: true, ..setup(3) }).await;
+    let check = |site: &Site, words: &[&str], code: i32, says: &str| {
+        let output = webhook(site, words);
+        let said = text(&output.stdout) + &text(&output.stderr);
+        assert!(output.status.code() == Some(code) && said.contains(says), "{words:?}: {said}");
+        assert!(!said.contains(WEBHOOK_SECRET), "{words:?}: {said}");
+    };
+    check(&site, &["check"], 4, "webhook of the GitHub App: it leads to nowhere");
+    check(&site, &["install"], 0, "webhook of the GitHub App: it leads to http://127.0.0.1");
+    check(&site, &["check"], 0, "nothing was delivered yet");
+    site.github.fault("hooks.deliver", &json!({ "do": "reset_before" })).await;
+    site.start_and_wait();
+    let jobs = json!({ "scope": "acme/site", "labels": ["e2e"], "steps": ["true"], "count": JOBS });
+    site.github.post("jobs", &jobs).await;
+    site.github.until_jobs("success", JOBS).await;
+    // None was told by a hook of the organisation or of the repository, which have none.
+    let state = site.github.get("state").await;
+    let hooks = state["hooks"].as_array().unwrap();
+    assert!(hooks.len() == 1 && hooks[0]["scope"].is_null(), "{hooks:?}");
+    assert!(hooks[0]["succeeded"].as_u64().unwrap() >= JOBS as u64, "{hooks:?}");
+    check(&site, &["remove"], 4, "switch it off at the App's page");
+    site.end_clean().await;
+}
+
+#[tokio::test]
 async fn a_webhook_is_made_checked_and_removed() {
     let site = Site::new(Setup { app: true, ..setup(1) }).await;
     let check = |words: &[&str], code: i32, says: &str| {

@@ -54,6 +54,82 @@ impl App {
 }
 
 #[test]
+fn it_has_one_webhook_of_its_own() {
+    let mut app = app(None);
+    let signed = app.good();
+    let config = "/api/v3/app/hook/config";
+    let call = |app: &mut App, method: &str, path: &str, body: &Value| {
+        app.driver.call(method, path, &signed, body)
+    };
+    assert_eq!(call(&mut app, "GET", config, &Value::Null).ok(200)["url"], Value::Null);
+    assert_eq!(
+        call(&mut app, "GET", "/api/v3/app/hook/deliveries", &Value::Null).ok(200),
+        json!([])
+    );
+    let bad = json!({ "url": "nowhere", "content_type": "json" });
+    assert_eq!(call(&mut app, "PATCH", config, &bad).status, 422);
+    let good = json!({ "url": "http://here.test/app", "content_type": "json", "secret": "s3cret" });
+    let shown = json!({ "url": "http://here.test/app", "content_type": "json", "insecure_ssl": "0", "secret": "********" });
+    assert_eq!(call(&mut app, "PATCH", config, &good).ok(200), shown);
+    // The secret stays where only the address is new.
+    let moved = json!({ "url": "http://here.test/app" });
+    assert_eq!(call(&mut app, "PATCH", config, &moved).ok(200), shown);
+    let token = app.driver.pat.clone();
+    let refused = app.driver.call("GET", config, &format!("Bearer {token}"), &Value::Null);
+    assert_eq!(refused.status, 401, "not by a token");
+
+    // It sends what the App is subscribed to, of the owners where it is installed.
+    let queue = |app: &mut App, scope: &str| {
+        app.driver.control("jobs", json!({ "scope": scope, "labels": ["x"] }));
+        app.driver.sim.take_deliveries(10)
+    };
+    assert!(queue(&mut app, "acme/app").is_empty(), "it is subscribed to nothing");
+}
+
+#[test]
+fn its_webhook_tells_of_jobs_where_it_is_installed() {
+    let mut driver = Driver::new();
+    driver.control("scopes", json!({ "path": "someone/own" }));
+    let spec = json!({ "type": "app", "installations": ["acme"], "events": ["workflow_job"] });
+    let made = driver.control("credentials", spec);
+    let installation = made["installations"]["acme"].as_i64().unwrap();
+    let key = EncodingKey::from_rsa_pem(made["private_key"].as_str().unwrap().as_bytes()).unwrap();
+    let client_id = made["client_id"].as_str().unwrap().to_owned();
+    let mut app = App { id: made["app_id"].clone(), driver, client_id, key, installation };
+    let signed = app.good();
+    let config =
+        json!({ "url": "http://here.test/app", "content_type": "json", "secret": "s3cret" });
+    app.driver.call("PATCH", "/api/v3/app/hook/config", &signed, &config).ok(200);
+    app.driver.control("jobs", json!({ "scope": "someone/own", "labels": ["x"] }));
+    app.driver.control("jobs", json!({ "scope": "acme/app", "labels": ["x"] }));
+    let due = app.driver.sim.take_deliveries(10);
+    let [outgoing] = due.as_slice() else { panic!("{due:?}") };
+    let headers = outgoing.request.headers();
+    assert_eq!(headers["x-github-hook-installation-target-type"], "integration");
+    assert_eq!(headers["x-github-hook-installation-target-id"], app.id.to_string().as_str());
+    assert!(headers.contains_key("x-hub-signature-256"));
+    let payload: Value = serde_json::from_slice(outgoing.request.body()).unwrap();
+    assert_eq!(payload["installation"]["id"], app.installation);
+    assert_eq!(payload["repository"]["full_name"], "acme/app");
+    let (id, now) = (outgoing.id, app.driver.now);
+    app.driver.sim.delivered(now, id, Some(503));
+
+    let list = "/api/v3/app/hook/deliveries";
+    let listed = app.driver.call("GET", list, &signed, &Value::Null).ok(200);
+    assert_eq!((&listed[0]["status_code"], listed.as_array().unwrap().len()), (&json!(503), 1));
+    assert_eq!(listed[0]["installation_id"], app.installation);
+    let one = format!("{list}/{}", listed[0]["id"]);
+    let shown = app.driver.call("GET", &one, &signed, &Value::Null).ok(200);
+    assert_eq!(shown["request"]["payload"], payload);
+    app.driver.call("POST", &format!("{one}/attempts"), &signed, &Value::Null).ok(202);
+    let again = app.driver.sim.take_deliveries(10);
+    assert_eq!(
+        again[0].request.headers()["x-github-delivery"],
+        listed[0]["guid"].as_str().unwrap()
+    );
+}
+
+#[test]
 fn the_jwt_is_checked() {
     let mut app = app(None);
     let client = json!(app.client_id);

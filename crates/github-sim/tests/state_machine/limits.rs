@@ -48,6 +48,19 @@ fn the_secondary_limit_says_how_long() {
 }
 
 #[test]
+fn writes_have_a_limit_of_their_own() {
+    let mut driver = Driver::with(Options { writes_per_minute: Some(1), ..Options::default() });
+    let token = "/orgs/acme/actions/runners/registration-token";
+    driver.rest("POST", token, &Value::Null).ok(201);
+    driver.pass(15);
+    let refused = driver.rest("POST", token, &Value::Null);
+    assert_eq!((refused.status, refused.header("retry-after")), (403, "45"));
+    driver.rest("GET", RUNNERS, &Value::Null).ok(200);
+    driver.pass(45);
+    driver.rest("POST", token, &Value::Null).ok(201);
+}
+
+#[test]
 fn registration_has_a_bucket_of_its_own_and_the_service_none() {
     let mut driver = Driver::with(Options { registration_limit: 1, ..Options::default() });
     driver.sign_in("acme");

@@ -43,6 +43,15 @@ pub struct Fixture {
 /// The default group, which every scope has.
 pub const DEFAULT: RunnerGroupId = RunnerGroupId(1);
 
+/// The credential of an App that was made.
+fn signs_in(created: &Value, installation_id: Option<u64>) -> Credential {
+    Credential::App {
+        client_id: created["client_id"].as_str().unwrap().to_owned(),
+        private_key: created["private_key"].as_str().unwrap().to_owned().into(),
+        installation_id,
+    }
+}
+
 impl Fixture {
     pub async fn new() -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -69,12 +78,14 @@ impl Fixture {
     pub async fn app(&self, owner: &str, with_installation: bool) -> Credential {
         let created =
             self.control("credentials", &json!({ "type": "app", "installations": [owner] })).await;
-        Credential::App {
-            client_id: created["client_id"].as_str().unwrap().to_owned(),
-            private_key: created["private_key"].as_str().unwrap().to_owned().into(),
-            installation_id: with_installation
-                .then(|| created["installations"][owner].as_u64().unwrap()),
-        }
+        let installation =
+            with_installation.then(|| created["installations"][owner].as_u64().unwrap());
+        signs_in(&created, installation)
+    }
+
+    /// An App as told, which looks its installation up.
+    pub async fn app_of(&self, spec: &Value) -> Credential {
+        signs_in(&self.control("credentials", spec).await, None)
     }
 
     pub fn github(&self, scope: &str, credential: &Credential) -> GitHub {

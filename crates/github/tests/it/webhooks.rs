@@ -214,6 +214,92 @@ async fn a_wrong_webhook_is_told() {
     task.abort();
 }
 
+/// A GitHub whose App is installed on acme, and sends these events; and a client that uses the App's own webhook.
+async fn with_app(events: &[&str]) -> (Fixture, GitHub) {
+    let fixture = Fixture::new().await;
+    fixture.control("scopes", &json!({ "path": "acme" })).await;
+    let spec = json!({ "type": "app", "installations": ["acme"], "events": events });
+    let credential = fixture.app_of(&spec).await;
+    let github = fixture.github("acme", &credential).with_app_webhook();
+    (fixture, github)
+}
+
+#[tokio::test]
+async fn the_webhook_of_an_app_is_set_and_checked() {
+    let (url, task) = listener().await;
+    let secret = "a secret".to_owned().into();
+    let (fixture, github) = with_app(&["workflow_job"]).await;
+    let places = github.hook_places(&[]);
+    let [place] = places.as_slice() else { panic!("{places:?}") };
+    assert_eq!(place.to_string(), "the GitHub App");
+    let check = async |says: Result<&str, &str>| {
+        let verdict = github.check_hook(place, &url).await.result;
+        match (says, &verdict) {
+            (Ok(words), Ok(said)) | (Err(words), Err(said)) => {
+                assert!(said.contains(words), "{said}");
+            }
+            _ => panic!("{says:?}: {verdict:?}"),
+        }
+    };
+    check(Err("it leads to nowhere")).await;
+    github.install_hook(place, "http://127.0.0.1:9/elsewhere", &secret).await.unwrap();
+    check(Err("it leads to http://127.0.0.1:9/elsewhere, and not to")).await;
+    assert_eq!(github.install_hook(place, &url, &secret).await.unwrap(), HookChange::Set);
+    check(Ok("nothing was delivered yet")).await;
+    // It hears of the jobs of all the owner's repositories, and tells which installation it is for.
+    queue(&fixture, "acme/app", "jobs", 1).await;
+    let heard = async |state: &str| {
+        let until = async {
+            while fixture.look("state").await["hooks"][0][state] != 1 {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(30), until).await.expect(state);
+    };
+    heard("succeeded").await;
+    check(Ok("its newest delivery was answered well")).await;
+    fixture.fault("hooks.deliver", 1, json!({ "do": "status", "status": 503 })).await;
+    queue(&fixture, "acme/app", "jobs", 1).await;
+    heard("failed").await;
+    check(Err("its newest delivery was answered 503, as were 1 of the last 2")).await;
+    let refused = github.remove_hook(place, &url).await.unwrap_err();
+    assert!(refused.to_string().contains("switch it off at the App's page"), "{refused}");
+    task.abort();
+
+    let (_fixture, silent) = with_app(&["push"]).await;
+    let place = &silent.hook_places(&[])[0];
+    silent.install_hook(place, &url, &secret).await.unwrap();
+    let verdict = silent.check_hook(place, &url).await.result.unwrap_err();
+    assert!(verdict.contains("choose \"Workflow job\" at the App's page"), "{verdict}");
+}
+
+#[tokio::test]
+async fn failed_deliveries_of_an_app_are_sent_again_once() {
+    let (url, task) = listener().await;
+    let (fixture, github) = with_app(&["workflow_job"]).await;
+    let github = github.with_webhook(&url);
+    // One that leads elsewhere is none of ours.
+    let place = &github.hook_places(&[])[0];
+    let secret = "a secret".to_owned().into();
+    github.install_hook(place, "http://127.0.0.1:9/elsewhere", &secret).await.unwrap();
+    fixture.fault("hooks.deliver", 1, json!({ "do": "reset_before" })).await;
+    queue(&fixture, "acme/app", "jobs", 1).await;
+    assert_eq!(github.catch_up(&[], None).await.unwrap().redelivered, 0);
+
+    github.install_hook(place, &url, &secret).await.unwrap();
+    fixture.fault("hooks.deliver", 2, json!({ "do": "reset_before" })).await;
+    queue(&fixture, "acme/app", "jobs", 3).await;
+    let caught = github.catch_up(&[], None).await.unwrap();
+    assert_eq!((caught.jobs.len(), caught.redelivered), (4, 3));
+    let until = async {
+        while github.catch_up(&[], caught.cursor).await.unwrap().redelivered > 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(30), until).await.expect("made good");
+    task.abort();
+}
+
 #[tokio::test]
 async fn the_addresses_of_webhooks_are_told() {
     let (_fixture, github) = Fixture::with_token("acme").await;

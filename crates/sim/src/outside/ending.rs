@@ -41,7 +41,22 @@ impl State {
         let most = if pool.source == Source::Fixed { pool.min_idle } else { pool.max };
         // Of a budget other pools keep what they keep idle.
         let room: u32 = pool.engines.iter().map(|engine| self.room_for(pool, *engine)).sum();
-        work / room.min(most).max(1)
+        work / room.min(most).max(1) + self.time_for_registrations_of(index)
+    }
+
+    /// How long GitHub's limits let one pool wait for the registrations of its jobs; those of a scale set have none.
+    fn time_for_registrations_of(&self, index: usize) -> Duration {
+        let alone = |pool: &PoolPlan| pool.source != Source::ScaleSet;
+        if !self.scenario.pools.get(index).is_some_and(alone) {
+            return Duration::ZERO;
+        }
+        let jobs = self.jobs.rows.iter().filter(|row| row.pool == index).count() as u64;
+        let options = self.sim.options();
+        // The daemon keeps a tenth of each hour for what is no registration.
+        let hour = (options.core_limit - options.core_limit / 10).max(1);
+        let hours = Duration::from_millis(options.rate_window_ms).as_secs() * (jobs / hour);
+        let minutes = options.writes_per_minute.map_or(0, |writes| 60 * (jobs / writes.max(1)));
+        Duration::from_secs(hours + minutes)
     }
 
     /// How many instances of a pool an engine has room for beside what the other pools keep there.

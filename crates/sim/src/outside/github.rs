@@ -80,6 +80,7 @@ pub(super) fn prepare(scenario: &Scenario) -> Result<(Sim, ScopeId, Credential),
         installation_token_ttl_ms: plan
             .app_life
             .map_or(Options::default().installation_token_ttl_ms, ms),
+        writes_per_minute: plan.writes.map(u64::from),
         journal_max: 1,
         ..Options::default()
     };
@@ -134,6 +135,7 @@ fn credential(sim: &mut Sim, app: bool) -> Result<Credential, String> {
         public_key: None,
         permissions: None,
         installations: vec!["acme".to_owned()],
+        events: Vec::new(),
     })?;
     let (Some(client_id), Some(key)) = (made.client_id, made.private_key) else {
         return Err("the App has no key".to_owned());
