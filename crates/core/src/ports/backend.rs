@@ -96,7 +96,7 @@ pub enum BackendErrorKind {
     NoCapacity,
     /// A quota is used up.
     Quota,
-    /// The image is not there and can't be fetched.
+    /// The image, or the program that goes into it, is not there and can't be fetched.
     ImageMissing,
     /// The engine refuses us, or what is asked.
     NotAllowed,
