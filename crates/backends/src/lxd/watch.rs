@@ -86,7 +86,7 @@ async fn follow(
     let mut attendance = Attendance { client, controller, sink, attended: BTreeMap::new() };
     let mut attending = FuturesUnordered::new();
     let found = list(client, controller).await?;
-    attending.extend(found.into_iter().filter_map(|runner| attendance.look_at(runner)));
+    attending.extend(found.into_iter().filter_map(|(runner, _)| attendance.look_at(runner)));
     let mut lists = std::pin::pin!(lists(client, controller));
     let mut handed_over = std::pin::pin!(names(handed_over));
     loop {
@@ -103,9 +103,8 @@ async fn follow(
             }
             Some(runner) = attending.next() => attendance.done(runner),
             Some(listed) = lists.next() => {
-                let listed = listed?;
-                attendance.forget_all_but(&listed);
-                attending.extend(listed.into_iter().filter_map(|runner| attendance.look_at(runner)));
+                let due = attendance.due(listed?);
+                attending.extend(due.into_iter().filter_map(|runner| attendance.look_at(runner)));
             }
             Some(runner) = handed_over.next() => attending.extend(attendance.look_at(runner)),
         }
@@ -126,19 +125,22 @@ fn concerned(action: &str, source: &str, controller: ControllerId) -> Option<Run
 fn lists(
     client: &Client,
     controller: ControllerId,
-) -> impl Stream<Item = Result<Vec<RunnerName>, BackendError>> {
+) -> impl Stream<Item = Result<Vec<(RunnerName, Standing)>, BackendError>> {
     stream::unfold((), move |()| async move {
         sleep(BETWEEN_LISTS).await;
         Some((list(client, controller).await, ()))
     })
 }
 
-async fn list(client: &Client, controller: ControllerId) -> Result<Vec<RunnerName>, BackendError> {
+async fn list(
+    client: &Client,
+    controller: ControllerId,
+) -> Result<Vec<(RunnerName, Standing)>, BackendError> {
     let found = timeout(LIST_TIME_MAX, find(client, controller)).await.unwrap_or_else(|_| {
         let detail = format!("no whole answer within {} s", LIST_TIME_MAX.as_secs());
         Err(failure(BackendErrorKind::Unreachable, "list instances", detail))
     });
-    Ok(found?.into_iter().map(|found| found.runner).collect())
+    Ok(found?.into_iter().map(|found| (found.runner.clone(), found.standing())).collect())
 }
 
 /// Names as they come; some may be lost where many come at once, which costs a later look.
@@ -187,9 +189,15 @@ impl<'a> Attendance<'a> {
         };
     }
 
-    /// Forgets the ends of instances that are gone.
-    fn forget_all_but(&mut self, listed: &[RunnerName]) {
-        self.attended.retain(|runner, wake| wake.is_some() || listed.contains(runner));
+    /// Those of a list that are worth a look: who has ended, and whom nobody attends yet. Any other is looked at in its own
+    /// time. Forgets the ends of instances that are gone.
+    fn due(&mut self, listed: Vec<(RunnerName, Standing)>) -> Vec<RunnerName> {
+        let is_listed = |runner: &RunnerName| listed.iter().any(|(listed, _)| listed == runner);
+        self.attended.retain(|runner, wake| wake.is_some() || is_listed(runner));
+        let due = listed.into_iter().filter(|(runner, standing)| {
+            *standing == Standing::Ended || !self.attended.contains_key(runner)
+        });
+        due.map(|(runner, _)| runner).collect()
     }
 }
 
@@ -262,14 +270,21 @@ struct Said<'a> {
 }
 
 impl Said<'_> {
-    /// Asks a running instance.
+    /// Asks a running instance, unless nothing is left to learn of it before its end.
     async fn ask(&mut self, client: &Client) {
+        if self.signs.has(Sign::JobStarted) {
+            return;
+        }
         let nothing = BTreeMap::new();
         let asked = guest::run(client, self.runner.as_str(), &[SIGNS], &nothing);
         // Signs are hints: their want is told by nobody.
         let Ok(Ok(told)) = timeout(SIGNS_TIME_MAX, asked).await else { return };
+        // Another exit code is a signal's, or a shell's that could not run it.
+        if !(0..16).contains(&told) {
+            return;
+        }
         for (bit, words) in SIGN_WORDS {
-            if told & bit != 0 && told < 16 {
+            if told & bit != 0 {
                 self.line(words);
             }
         }

@@ -1,7 +1,9 @@
 //! LXD, the real one.
 
+mod asked;
 mod cluster;
 mod contract;
+mod fake;
 mod half_made;
 mod killed;
 mod life;
