@@ -24,6 +24,9 @@ use crate::{console::LAST_OUTPUT_LINES, failure::failure, waiter::SCRIPT};
 /// How long the server itself may try to start an instance, in seconds.
 const START_S: i64 = 60;
 
+/// How many characters of what an instance said become part of a refusal, which holds 2,000.
+const SAID_MAX: usize = 1_500;
+
 /// How many running operations of one instance are waited for: there are its create and its start.
 const OPERATIONS_MAX: usize = 4;
 
@@ -158,8 +161,7 @@ pub(super) async fn bring_up(
     if code != 0 {
         // It may be ending: what it said is read once it has.
         let _ = change_state(client, instance, "stop", -1, true).await;
-        let said = console::last(client, instance, true, LAST_OUTPUT_LINES).await;
-        let said = said.unwrap_or_default().join("; ");
+        let said = said(client, instance, code).await;
         let detail = format!("{} (exit code {code}): {said}", guest::words(code));
         let operation = format!("start the waiter of instance {instance}");
         return Err(failure(BackendErrorKind::NotAllowed, operation, detail));
@@ -169,6 +171,20 @@ pub(super) async fn bring_up(
     let body = Body::json(&ready).map_err(|failed| told(&failed, "mark instance"))?;
     let marked = client.change(Method::PATCH, &path, &[], body).await;
     marked.map(drop).map_err(|failed| told(&failed, "mark instance"))
+}
+
+/// The end of what an instance said that did not get ready.
+async fn said(client: &Client, instance: &str, code: i64) -> String {
+    let mut lines =
+        console::last(client, instance, true, LAST_OUTPUT_LINES).await.unwrap_or_default();
+    if code == guest::LATE {
+        let unfinished = console::unfinished(client, instance, LAST_OUTPUT_LINES).await;
+        lines.extend(unfinished.unwrap_or_default());
+    }
+    let said = lines.join("; ");
+    // The last of it says what is wrong.
+    let spare = said.chars().count().saturating_sub(SAID_MAX);
+    said.chars().skip(spare).collect()
 }
 
 /// Starts or stops an instance.

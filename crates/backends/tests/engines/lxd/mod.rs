@@ -15,4 +15,5 @@ mod secrecy;
 mod server;
 mod silent;
 mod two;
+mod unready;
 mod vm;
