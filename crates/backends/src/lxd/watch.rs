@@ -51,9 +51,6 @@ const SIGN_WORDS: [(i64, &str); 4] = [
 /// How long an instance may take to tell its signs.
 const SIGNS_TIME_MAX: Duration = Duration::from_secs(30);
 
-/// How long the server may take to tell how an instance ended; after that the end is told without its details.
-const EXIT_TIME_MAX: Duration = Duration::from_secs(30);
-
 /// From one look for ends that no event told to the next.
 const BETWEEN_LISTS: Duration = Duration::from_secs(10);
 
@@ -255,11 +252,8 @@ async fn attend(
 
 /// How an instance ended; `None` where it is gone.
 async fn exit(client: &Client, found: &Found) -> Option<Exit> {
-    match timeout(EXIT_TIME_MAX, records::exit(client, found)).await {
-        Ok(Ok(exit)) => exit,
-        // The server does not answer: that it ended is enough.
-        Ok(Err(_)) | Err(_) => Some(Exit::default()),
-    }
+    // Where the server does not answer: that it ended is enough.
+    records::exit(client, found).await.unwrap_or_else(|_| Some(Exit::default()))
 }
 
 /// What a runner said so far.
@@ -292,8 +286,8 @@ impl Said<'_> {
 
     /// Reads the output of a stopped instance.
     async fn read(&mut self, client: &Client) {
-        let read = files::read(client, self.runner.as_str(), CONSOLE, SIGNS_BYTES_MAX).await;
-        let Ok(Some(text)) = read else { return };
+        let read = files::read(client, self.runner.as_str(), CONSOLE, SIGNS_BYTES_MAX);
+        let Ok(Ok(Some(text))) = timeout(SIGNS_TIME_MAX, read).await else { return };
         let mut lines = Lines::default();
         lines.push(&text, |line| self.line(&line));
     }

@@ -7,6 +7,7 @@ mod fake;
 mod half_made;
 mod killed;
 mod life;
+mod odd_ends;
 mod private;
 mod program;
 mod refusals;
