@@ -13,6 +13,7 @@ use super::{
     client::{Body, Client},
     console, destroy,
     error::Failed,
+    files,
     guest::{self, BEGIN, KEEP, PROVISION},
     program,
     records::{ByName, Standing, by_name},
@@ -49,8 +50,15 @@ pub(super) async fn create(
         }
         Err(failed) => return Err(failed.changing(operation, &client.address)),
     }
-    match bring_up(client, runner.as_str(), request.spec, archive).await {
-        Ok(()) => match by_name(client, controller, runner).await? {
+    let brought_up = async {
+        bring_up(client, runner.as_str(), request.spec, archive).await?;
+        // Each takes the server some time.
+        let (marked, found) =
+            tokio::join!(mark_ready(client, runner.as_str()), by_name(client, controller, runner));
+        marked.map(|()| found)
+    };
+    match brought_up.await {
+        Ok(found) => match found? {
             ByName::Ours(found) => Ok(Created { id: found.id, ready: true }),
             ByName::Absent | ByName::Foreign => {
                 let detail = "it was made, and is gone";
@@ -129,7 +137,7 @@ pub(super) async fn settle(client: &Client, instance: &str) -> Result<(), Failed
     Ok(())
 }
 
-/// Starts an instance and its waiter, and notes that it can take a registration.
+/// Starts an instance and its waiter.
 pub(super) async fn bring_up(
     client: &Client,
     instance: &str,
@@ -152,9 +160,11 @@ pub(super) async fn bring_up(
     let setup = spec.lxd.as_ref().and_then(|lxd| lxd.setup.as_deref()).unwrap_or_default();
     let mut script = vec![BEGIN, "dayfly", KEEP, SCRIPT, user, setup, provision];
     script.extend(spec.command.iter().map(String::as_str));
-    let code = guest::run(client, instance, &script, &spec.environment)
-        .await
-        .map_err(|failed| told(&failed, "start the waiter of instance"))?;
+    let (run, ()) = tokio::join!(
+        guest::run(client, instance, &script, &spec.environment),
+        files::get_ready(client, instance)
+    );
+    let code = run.map_err(|failed| told(&failed, "start the waiter of instance"))?;
     if code != 0 {
         // It may be ending: what it said is read once it has.
         let _ = change_state(client, instance, "stop", -1, true).await;
@@ -164,11 +174,19 @@ pub(super) async fn bring_up(
         let operation = format!("start the waiter of instance {instance}");
         return Err(failure(BackendErrorKind::NotAllowed, operation, detail));
     }
-    let ready = json!({ "config": { KEY_READY: "true" } });
+    Ok(())
+}
+
+/// Notes that an instance can take a registration.
+async fn mark_ready(client: &Client, instance: &str) -> Result<(), BackendError> {
     let path = format!("/1.0/instances/{instance}");
-    let body = Body::json(&ready).map_err(|failed| told(&failed, "mark instance"))?;
-    let marked = client.change(Method::PATCH, &path, &[], body).await;
-    marked.map(drop).map_err(|failed| told(&failed, "mark instance"))
+    let body = Body::json(&json!({ "config": { KEY_READY: "true" } }));
+    let marked = match body {
+        Ok(body) => client.change(Method::PATCH, &path, &[], body).await,
+        Err(failed) => Err(failed),
+    };
+    let operation = || format!("mark instance {instance}");
+    marked.map(drop).map_err(|failed| failed.changing(operation(), &client.address))
 }
 
 /// Starts or stops an instance.
