@@ -12,6 +12,7 @@ mod backend;
 mod capacity;
 mod check;
 mod client;
+mod cluster;
 mod console;
 mod create;
 mod destroy;

@@ -138,7 +138,8 @@ async fn list(client: &Client, controller: ControllerId) -> Result<Vec<RunnerNam
         let detail = format!("no whole answer within {} s", LIST_TIME_MAX.as_secs());
         Err(failure(BackendErrorKind::Unreachable, "list instances", detail))
     });
-    Ok(found?.into_iter().map(|found| found.runner).collect())
+    // What is away can't be looked at.
+    Ok(found?.found.into_iter().map(|found| found.runner).collect())
 }
 
 /// Names as they come; some may be lost where many come at once, which costs a later look.
@@ -211,17 +212,21 @@ async fn attend(
 ) -> Done {
     let mut said = Said { signs: Signs::default(), runner: runner.clone(), sink };
     let (mut is_ready, mut pause) = (false, FIRST_LOOK);
+    // One that ran before this watch may have said something already.
+    let mut is_due = true;
     loop {
         match by_name(client, controller, &runner).await {
             Ok(ByName::Absent | ByName::Foreign) => return Done::Gone(runner),
             Ok(ByName::Ours(found)) => match found.standing() {
-                Standing::Booting => {}
+                Standing::Booting => is_due = false,
                 Standing::Running => {
                     if !is_ready {
                         is_ready = true;
                         sink(InstanceEvent::Ready(runner.clone()));
                     }
-                    said.ask(client).await;
+                    if is_due {
+                        said.ask(client).await;
+                    }
                 }
                 Standing::Ended => {
                     said.read(client).await;
@@ -238,9 +243,10 @@ async fn attend(
             // There is nothing to learn before its end.
             wake.notified().await;
         } else if timeout(pause, wake.notified()).await.is_ok() {
-            pause = FIRST_LOOK;
+            // Just made, or given its registration: asking it now would only hold it up.
+            (is_due, pause) = (false, FIRST_LOOK);
         } else {
-            pause = (pause * 3 / 2).min(LOOK_PAUSE_MAX);
+            (is_due, pause) = (true, (pause * 3 / 2).min(LOOK_PAUSE_MAX));
         }
     }
 }

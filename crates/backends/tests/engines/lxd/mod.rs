@@ -5,6 +5,7 @@ mod contract;
 mod half_made;
 mod killed;
 mod life;
+mod members;
 mod private;
 mod program;
 mod refusals;

@@ -30,8 +30,8 @@ impl Private {
         let before = before.iter().map(|word| (*word).to_owned()).collect();
         let mut server = Self { home, before, daemon: None };
         server.start_again();
-        let mut init = server.command("lxd");
-        let mut init = init.args(["init", "--preseed"]).stdin(Stdio::piped()).spawn().unwrap();
+        let mut init = server.behind(&["lxd", "init", "--preseed"]);
+        let mut init = init.stdin(Stdio::piped()).spawn().unwrap();
         init.stdin.take().unwrap().write_all(preseed.as_bytes()).unwrap();
         assert!(init.wait().unwrap().success(), "lxd init: {}", server.log());
         server
@@ -45,10 +45,8 @@ impl Private {
     fn begin(&mut self) -> bool {
         assert!(self.daemon.is_none());
         let log = fs::File::create(self.home.path().join("log")).unwrap();
-        let words = self.before.iter().map(String::as_str).chain(["lxd", "--group", "lxd"]);
-        let words: Vec<&str> = words.collect();
-        let mut command = self.command(words[0]);
-        command.args(&words[1..]).stdin(Stdio::null());
+        let mut command = self.behind(&["lxd", "--group", "lxd"]);
+        command.stdin(Stdio::null());
         command.stdout(log.try_clone().unwrap()).stderr(log);
         self.daemon = Some(command.spawn().unwrap());
         let ready = self.command("lxd").args(["waitready", "--timeout", "60"]).status();
@@ -81,6 +79,14 @@ impl Private {
 
     fn log(&self) -> String {
         fs::read_to_string(self.home.path().join("log")).unwrap_or_default()
+    }
+
+    /// Another program's words come first.
+    fn behind(&self, words: &[&str]) -> Command {
+        let mut words = self.before.iter().map(String::as_str).chain(words.iter().copied());
+        let mut command = self.command(words.next().unwrap());
+        command.args(words);
+        command
     }
 
     fn command(&self, program: &str) -> Command {
