@@ -13,9 +13,9 @@ use super::{
     client::{Body, Client},
     console, destroy,
     error::Failed,
-    files,
+    fence, files,
     guest::{self, BEGIN, KEEP, PROVISION},
-    program,
+    mirror, program,
     records::{ByName, Standing, by_name},
     template::{self, KEY_READY},
     wire::{NewInstance, Operation, StateChange},
@@ -39,8 +39,13 @@ pub(super) async fn create(
 ) -> Result<Created, BackendError> {
     let runner = request.runner;
     let operation = format!("create instance {runner}");
-    let body = template::runner(controller, request.pool, runner, request.spec)?;
+    let mut body = template::runner(controller, request.pool, runner, request.spec)?;
     let archive = program::archive(request.spec)?;
+    if let Some(fence) = request.spec.lxd.as_ref().and_then(|lxd| lxd.fence.as_ref()) {
+        fence::ensure(client, controller, &client.fences, fence).await?;
+        let others = fence::others(client, body.profiles.as_deref()).await?;
+        template::keep_only_the_first_interface(&mut body, others);
+    }
     match make(client, &body).await {
         Ok(()) => {}
         Err(failed) if failed.is_taken() => {
@@ -154,6 +159,9 @@ pub(super) async fn bring_up(
     }
     if let Some(archive) = archive {
         program::put(client, instance, spec, archive).await?;
+    }
+    if let Some(mirror) = spec.lxd.as_ref().and_then(|lxd| lxd.dockerhub_mirror.as_deref()) {
+        mirror::put(client, instance, mirror).await?;
     }
     let provision = archive.map_or("", |_| PROVISION);
     let user = spec.user.as_deref().unwrap_or_default();

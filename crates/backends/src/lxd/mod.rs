@@ -18,10 +18,12 @@ mod create;
 mod destroy;
 mod error;
 mod events;
+mod fence;
 mod files;
 mod guest;
 mod hand_over;
 mod image;
+mod mirror;
 mod program;
 #[cfg(test)]
 mod provision_tests;

@@ -22,7 +22,7 @@ use tokio::{
 
 use super::{
     client::{Client, instance_of},
-    events, files,
+    events, fence, files,
     guest::{self, CONSOLE, SIGNS},
     records::{self, ByName, Found, Standing, by_name, find},
 };
@@ -57,6 +57,9 @@ const EXIT_TIME_MAX: Duration = Duration::from_secs(30);
 /// From one look for ends that no event told to the next.
 const BETWEEN_LISTS: Duration = Duration::from_secs(10);
 
+/// How many lists there are for each look after the networks of ours that nobody uses: one in five minutes.
+const LOOKS_PER_SWEEP: u64 = 30;
+
 /// How long a list may take, before the watch is begun anew.
 const LIST_TIME_MAX: Duration = Duration::from_secs(60);
 
@@ -87,6 +90,7 @@ async fn follow(
     let mut attending = FuturesUnordered::new();
     let found = list(client, controller).await?;
     attending.extend(found.into_iter().filter_map(|runner| attendance.look_at(runner)));
+    let mut looks: u64 = 0;
     let mut lists = std::pin::pin!(lists(client, controller));
     let mut handed_over = std::pin::pin!(names(handed_over));
     loop {
@@ -104,6 +108,12 @@ async fn follow(
             Some(runner) = attending.next() => attendance.done(runner),
             Some(listed) = lists.next() => {
                 let listed = listed?;
+                looks += 1;
+                if looks % LOOKS_PER_SWEEP == 1
+                    && let Err(error) = fence::sweep(client, controller, &client.fences).await
+                {
+                    tracing::debug!(%error, "networks of ours are not looked after");
+                }
                 attendance.forget_all_but(&listed);
                 attending.extend(listed.into_iter().filter_map(|runner| attendance.look_at(runner)));
             }

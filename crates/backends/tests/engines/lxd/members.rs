@@ -5,7 +5,7 @@ use std::{
     process::{Command, id},
 };
 
-use super::private::Private;
+use super::lxd_private::{Private, within};
 
 /// This machine's address at the hub, by which instances reach it.
 pub const HOST: &str = "10.213.92.254";
@@ -36,17 +36,29 @@ impl Cluster {
                     cluster.lxc(&["cluster", "add", &format!("node{number}"), "--quiet"]).trim()
                 ),
             };
-            let entered = format!("--net=/run/netns/{}", network(number));
-            cluster.members.push(Private::start(&["nsenter", &entered], &preseed));
+            cluster.members.push(Private::start(&within(&network(number)), &preseed));
         }
         // The least: a member that is away is known as such after 11 s.
         cluster.lxc(&["config", "set", "cluster.offline_threshold", "11"]);
+        cluster.add_network();
         cluster
     }
 
     /// Where the first member's socket is.
     pub fn directory(&self) -> PathBuf {
         self.members[0].directory()
+    }
+
+    /// Gives the instances of the default profile a network, on each member the same, by which they reach this machine.
+    fn add_network(&self) {
+        let create = ["network", "create", "dflc"];
+        for number in 1..=self.members.len() {
+            self.lxc(&[&create[..], &["--target", &format!("node{number}")]].concat());
+        }
+        let settings = ["ipv4.address=10.213.93.1/24", "ipv4.nat=true", "ipv6.address=none"];
+        self.lxc(&[&create[..], &settings].concat());
+        let device = ["profile", "device", "add", "default", "eth0", "nic", "network=dflc"];
+        self.lxc(&device);
     }
 
     /// `kill -9` of a member's server. Its instances run on.

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod contract;
+mod fence;
 mod half_made;
 mod killed;
 mod life;
@@ -15,3 +16,6 @@ mod server;
 mod silent;
 mod two;
 mod vm;
+
+// By this name another suite has it too.
+use private as lxd_private;

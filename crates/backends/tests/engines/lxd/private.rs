@@ -13,6 +13,17 @@ use std::{
 const END_LOOKS_MAX: u32 = 3_000;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 
+/// Shows a program the interfaces of its own network, and the groups of processes that there are.
+const OWN_SYS: &str = "mount --rbind /sys/fs/cgroup /mnt && mount -t sysfs sysfs /sys && \
+    mount --rbind /mnt /sys/fs/cgroup && umount --lazy /mnt && exec \"$0\" \"$@\"";
+
+/// The words by which a server runs in a network namespace, as on a machine of its own.
+pub fn within(namespace: &str) -> Vec<String> {
+    let net = format!("--net=/run/netns/{namespace}");
+    let words = ["nsenter", &net, "unshare", "--mount", "--propagation", "slave"];
+    words.into_iter().chain(["sh", "-c", OWN_SYS]).map(str::to_owned).collect()
+}
+
 /// The server, its instances and its files; all of it goes with this.
 pub struct Private {
     home: tempfile::TempDir,
@@ -22,12 +33,12 @@ pub struct Private {
 
 impl Private {
     /// Starts it behind the words of another program, such as one that enters a network's namespace, and prepares it.
-    pub fn start(before: &[&str], preseed: &str) -> Self {
+    pub fn start(before: &[impl AsRef<str>], preseed: &str) -> Self {
         // Sockets have short paths; instances need a way through every directory above their files.
         let home = tempfile::Builder::new().prefix("dayfly-lxd-").tempdir().unwrap();
         fs::set_permissions(home.path(), fs::Permissions::from_mode(0o711)).unwrap();
         fs::create_dir(home.path().join("lxd")).unwrap();
-        let before = before.iter().map(|word| (*word).to_owned()).collect();
+        let before = before.iter().map(|word| word.as_ref().to_owned()).collect();
         let mut server = Self { home, before, daemon: None };
         server.start_again();
         let mut init = server.behind(&["lxd", "init", "--preseed"]);
