@@ -54,6 +54,13 @@ const TRY_LATER: [&str; 8] = [
     "deadline exceeded",
 ];
 
+/// Words that tell that the member of a cluster that has to do it is away: nothing was done; lower case.
+const MEMBER_AWAY: [&[&str]; 2] = [
+    &["missing event connection with target cluster member"],
+    // One member asked another to make an instance.
+    &["/1.0/instances?", "unable to connect to"],
+];
+
 /// A call that did not come to its end.
 #[derive(Debug)]
 pub(super) enum Failed {
@@ -149,7 +156,9 @@ impl Failed {
 fn by_words(words: &str) -> Option<BackendErrorKind> {
     let words = words.to_lowercase();
     let has = |known: &[&str]| known.iter().any(|known| words.contains(known));
-    if has(&NO_CAPACITY) {
+    if MEMBER_AWAY.iter().any(|all| all.iter().all(|known| words.contains(known))) {
+        Some(BackendErrorKind::Unreachable)
+    } else if has(&NO_CAPACITY) {
         Some(BackendErrorKind::NoCapacity)
     } else if has(&QUOTA) {
         Some(BackendErrorKind::Quota)
@@ -231,6 +240,10 @@ mod tests {
         );
         check(refused(403, "not authorized"), Kind::NotAllowed, "trust");
         check(refused(503, ""), Kind::Transient, "503");
+        let away = "Missing event connection with target cluster member";
+        check(refused(500, away), Kind::Unreachable, "cluster member");
+        let away = r#"Post "https://10.0.0.3:8443/1.0/instances?project=default&target=c": Unable to connect to: 10.0.0.3:8443 ([dial tcp: connection refused])"#;
+        check(refused(500, away), Kind::Unreachable, "10.0.0.3");
         check(Failed::Lost("cut".to_owned()), Kind::Unknown, "cut");
         check(Failed::Unsent("no file".to_owned()), Kind::Unreachable, "is LXD running");
         let read = Failed::Lost("cut".to_owned()).reading("list", &socket);

@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     client::Client,
-    console,
+    cluster, console,
     error::Failed,
     files,
     guest::EXIT,
@@ -66,18 +66,42 @@ impl Found {
     }
 }
 
+/// What a list shows.
+#[derive(Debug, Default)]
+pub(super) struct Listed {
+    /// Our instances.
+    pub(super) found: Vec<Found>,
+    /// Those whose names are of our form, and of which no more is known: the members of a cluster that have them are away.
+    pub(super) away: Vec<RunnerName>,
+}
+
 /// Our instances. One whose name is no runner's is shown in the log and left alone.
 pub(super) async fn find(
     client: &Client,
     controller: ControllerId,
-) -> Result<Vec<Found>, BackendError> {
-    let filter = format!("config.{KEY_CONTROLLER} eq {controller}");
+) -> Result<Listed, BackendError> {
+    let members = cluster::members(client).await?;
+    // An instance that is away shows no tag.
+    let filter = format!("config.{KEY_CONTROLLER} eq {controller} or status eq Error");
     let query = [("recursion", "1"), ("filter", filter.as_str())];
     let instances: Vec<Instance> = client
         .get("/1.0/instances", &query)
         .await
         .map_err(|failed| failed.reading("list instances", &client.address))?;
-    Ok(instances.into_iter().filter_map(|instance| ours(instance, controller)).collect())
+    let mut listed = Listed::default();
+    for instance in instances {
+        // Another backend's.
+        if members.as_ref().is_some_and(|members| !members.contains(&instance.location)) {
+            continue;
+        }
+        if instance.is_away() {
+            let name = RunnerName::new(&instance.name).ok();
+            listed.away.extend(name.filter(|name| name.is_of(controller)));
+        } else {
+            listed.found.extend(ours(instance, controller));
+        }
+    }
+    Ok(listed)
 }
 
 /// An instance that bears our tag, if its name is a runner's.
@@ -107,10 +131,19 @@ pub(super) async fn list(
     client: &Client,
     controller: ControllerId,
 ) -> Result<Vec<InstanceRecord>, BackendError> {
-    let found = find(client, controller).await?;
+    cluster::reach(client).await?;
+    let Listed { found, away } = find(client, controller).await?;
     let until = Instant::now() + EXIT_TIME_MAX;
     let asked = stream::iter(found).map(|found| async move { record(client, found, until).await });
-    asked.buffered(QUESTIONS_MAX).try_filter_map(|record| async { Ok(record) }).try_collect().await
+    let records = asked.buffered(QUESTIONS_MAX).try_filter_map(|record| async { Ok(record) });
+    let mut records: Vec<_> = records.try_collect().await?;
+    records.extend(away.into_iter().map(|runner| InstanceRecord {
+        runner,
+        id: InstanceId("".into()),
+        status: InstanceStatus::Away,
+        created_at: None,
+    }));
+    Ok(records)
 }
 
 /// `None` where it is gone by now.

@@ -22,7 +22,7 @@ use tokio::{
 
 use super::{
     client::{Client, instance_of},
-    events, files,
+    events, fence, files,
     guest::{self, CONSOLE, SIGNS},
     records::{self, ByName, Found, Standing, by_name, find},
 };
@@ -54,6 +54,9 @@ const SIGNS_TIME_MAX: Duration = Duration::from_secs(30);
 /// From one look for ends that no event told to the next.
 const BETWEEN_LISTS: Duration = Duration::from_secs(10);
 
+/// How many lists there are for each look after the networks of ours that nobody uses: one in five minutes.
+const LOOKS_PER_SWEEP: u64 = 30;
+
 /// How long a list may take, before the watch is begun anew.
 const LIST_TIME_MAX: Duration = Duration::from_secs(60);
 
@@ -84,6 +87,7 @@ async fn follow(
     let mut attending = FuturesUnordered::new();
     let found = list(client, controller).await?;
     attending.extend(found.into_iter().filter_map(|(runner, _)| attendance.look_at(runner)));
+    let mut looks: u64 = 0;
     let mut lists = std::pin::pin!(lists(client, controller));
     let mut handed_over = std::pin::pin!(names(handed_over));
     loop {
@@ -100,7 +104,14 @@ async fn follow(
             }
             Some(runner) = attending.next() => attendance.done(runner),
             Some(listed) = lists.next() => {
-                let due = attendance.due(listed?);
+                let listed = listed?;
+                looks += 1;
+                if looks % LOOKS_PER_SWEEP == 1
+                    && let Err(error) = fence::sweep(client, controller, &client.fences).await
+                {
+                    tracing::debug!(%error, "networks of ours are not looked after");
+                }
+                let due = attendance.due(listed);
                 attending.extend(due.into_iter().filter_map(|runner| attendance.look_at(runner)));
             }
             Some(runner) = handed_over.next() => attending.extend(attendance.look_at(runner)),
@@ -137,7 +148,9 @@ async fn list(
         let detail = format!("no whole answer within {} s", LIST_TIME_MAX.as_secs());
         Err(failure(BackendErrorKind::Unreachable, "list instances", detail))
     });
-    Ok(found?.into_iter().map(|found| (found.runner.clone(), found.standing())).collect())
+    // What is away can't be looked at.
+    let found = found?.found.into_iter();
+    Ok(found.map(|found| (found.runner.clone(), found.standing())).collect())
 }
 
 /// Names as they come; some may be lost where many come at once, which costs a later look.
@@ -216,17 +229,21 @@ async fn attend(
 ) -> Done {
     let mut said = Said { signs: Signs::default(), runner: runner.clone(), sink };
     let (mut is_ready, mut pause) = (false, FIRST_LOOK);
+    // One that ran before this watch may have said something already.
+    let mut is_due = true;
     loop {
         match by_name(client, controller, &runner).await {
             Ok(ByName::Absent | ByName::Foreign) => return Done::Gone(runner),
             Ok(ByName::Ours(found)) => match found.standing() {
-                Standing::Booting => {}
+                Standing::Booting => is_due = false,
                 Standing::Running => {
                     if !is_ready {
                         is_ready = true;
                         sink(InstanceEvent::Ready(runner.clone()));
                     }
-                    said.ask(client).await;
+                    if is_due {
+                        said.ask(client).await;
+                    }
                 }
                 Standing::Ended => {
                     said.read(client).await;
@@ -243,9 +260,10 @@ async fn attend(
             // There is nothing to learn before its end.
             wake.notified().await;
         } else if timeout(pause, wake.notified()).await.is_ok() {
-            pause = FIRST_LOOK;
+            // Just made, or given its registration: asking it now would only hold it up.
+            (is_due, pause) = (false, FIRST_LOOK);
         } else {
-            pause = (pause * 3 / 2).min(LOOK_PAUSE_MAX);
+            (is_due, pause) = (true, (pause * 3 / 2).min(LOOK_PAUSE_MAX));
         }
     }
 }

@@ -4,9 +4,11 @@ mod asked;
 mod cluster;
 mod contract;
 mod fake;
+mod fence;
 mod half_made;
 mod killed;
 mod life;
+mod members;
 mod odd_ends;
 mod private;
 mod program;
@@ -18,3 +20,6 @@ mod silent;
 mod two;
 mod unready;
 mod vm;
+
+// By this name another suite has it too.
+use private as lxd_private;
