@@ -190,7 +190,8 @@ impl State {
                 self.instances.insert(name, Instance { config, ..self.new.clone() });
                 Answer::Of(Value::Null)
             }
-            ("GET", ["operations"]) => Answer::Of(json!({})),
+            // No operation, no network.
+            ("GET", [_]) => Answer::Of(json!([])),
             // An operation bears its result.
             ("GET", ["operations", id, "wait"]) => {
                 let code: i64 = id.trim_start_matches("exit-").parse().unwrap();
