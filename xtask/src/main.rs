@@ -2,6 +2,7 @@
 
 mod bench;
 mod e2e;
+mod lxd;
 mod metadata;
 mod mutants;
 mod process;

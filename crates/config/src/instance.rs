@@ -48,6 +48,12 @@ pub(crate) fn read(
         lxd: None,
     };
     instance.lxd = is_lxd.then(|| lxd::instance(pool, &instance, problems));
+    // Jobs that start engines of their own read it there.
+    if let Some(mirror) = instance.lxd.as_ref().and_then(|lxd| lxd.dockerhub_mirror.clone()) {
+        for name in ["DOCKERHUB_MIRROR", "CONTAINER_REGISTRY_URL"] {
+            instance.environment.entry(name.to_owned()).or_insert_with(|| mirror.clone());
+        }
+    }
     instance
 }
 

@@ -98,7 +98,7 @@ pub(crate) const SERVER: Keys = Keys {
 pub(crate) const SERVER_TLS: Keys = keys("the server's `tls`", &["cert", "key"]);
 
 pub(crate) const POOL: Keys = Keys {
-    later: &["hold", "denylist", "allowlist"],
+    later: &["hold"],
     instead: &[
         ("backend", "write `backends: [NAME]`"),
         ("spread", "write `placement: spread`"),
@@ -147,6 +147,9 @@ pub(crate) const POOL: Keys = Keys {
             "setup",
             "runner_version",
             "runner_sha256",
+            "denylist",
+            "allowlist",
+            "dockerhub_mirror",
             "warm",
             "min_idle",
             "max",
@@ -183,6 +186,9 @@ pub(crate) const LXD_ONLY: &[&str] = &[
     "setup",
     "runner_version",
     "runner_sha256",
+    "denylist",
+    "allowlist",
+    "dockerhub_mirror",
 ];
 
 /// Keys of a pool that LXD and Incus have no word for.

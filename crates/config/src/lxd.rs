@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use dayfly_core::model::{InstanceSpec, LxdKind, LxdSpec, Program};
+use dayfly_core::model::{Fence, InstanceSpec, LxdKind, LxdSpec, Program};
 
 use crate::{
     backends::path,
@@ -113,6 +113,8 @@ pub(crate) fn instance(
             text if text.contains('\0') => Err("text".to_owned()),
             text => Ok(text.to_owned()),
         }),
+        fence: fence(pool, problems),
+        dockerhub_mirror: pool.parsed("dockerhub_mirror", problems, mirror),
         program: program(pool, problems),
     };
     let mut wrong = |key: &str, message: &str, remedy: &str| {
@@ -126,6 +128,20 @@ pub(crate) fn instance(
         }
         if instance.mounts.iter().any(|mount| !mount.source.starts_with('/')) {
             wrong("mounts", "a volume lies in a storage pool", remedy);
+        }
+    }
+    if lxd.fence.is_some() {
+        let of_nic = |device: &BTreeMap<String, String>| {
+            device.get("type").is_some_and(|kind| kind == "nic")
+        };
+        let message =
+            "a pool with `denylist` or `allowlist` has a network of dayfly's own, and no other";
+        let is_named = lxd.devices.contains_key("eth0") || lxd.devices.values().any(of_nic);
+        for (key, _) in [("network", instance.network.is_some()), ("devices", is_named)]
+            .into_iter()
+            .filter(|(_, asked)| *asked)
+        {
+            wrong(key, message, "remove it, or the lists");
         }
     }
     if instance.user.as_ref().is_some_and(|user| user.contains(':')) {
@@ -147,6 +163,49 @@ pub(crate) fn instance(
         }
     }
     lxd
+}
+
+/// The address of a registry, as Docker takes it.
+fn mirror(text: &str) -> Result<String, String> {
+    let uri = text.parse::<http::Uri>().ok();
+    let valid = uri.is_some_and(|uri| {
+        uri.scheme_str() == Some("https")
+            && uri.query().is_none()
+            && uri
+                .authority()
+                .is_some_and(|host| !host.host().is_empty() && !host.as_str().contains('@'))
+    });
+    if valid {
+        Ok(text.to_owned())
+    } else {
+        Err("write https://HOST, or https://HOST:PORT".to_owned())
+    }
+}
+
+/// What instances may reach.
+fn fence(pool: &Table<'_>, problems: &mut Problems) -> Option<Fence> {
+    let mut networks = |key: &str| -> Vec<String> {
+        let mut networks = Vec::new();
+        for text in pool.texts(key, problems) {
+            let alone = || text.text.parse::<std::net::Ipv4Addr>().ok().map(ipnet::Ipv4Net::from);
+            match text.text.parse::<ipnet::Ipv4Net>().ok().or_else(alone) {
+                Some(network) => networks.push(network.trunc().to_string()),
+                None => problems.error(
+                    text.span,
+                    format!("`{key}` can't have `{}`", visible(text.text)),
+                    "write IPv4 networks, such as 10.0.0.0/8: behind the lists there is no IPv6",
+                ),
+            }
+        }
+        networks
+    };
+    let (deny, allow) = (networks("denylist"), networks("allowlist"));
+    if let Some(node) = pool.get("allowlist").filter(|_| allow.is_empty() && deny.is_empty()) {
+        let message = "`allowlist` has nothing, and there is no `denylist`";
+        problems.error(&node.span, message, "write the networks, or `denylist: []`, or remove it");
+    }
+    let asked = ["denylist", "allowlist"].iter().any(|key| pool.get(key).is_some());
+    asked.then_some(Fence { deny, allow })
 }
 
 /// The runner program that is put into each instance.

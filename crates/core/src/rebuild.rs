@@ -72,6 +72,12 @@ fn of_instances(
             continue;
         }
         let instance = match &record.status {
+            InstanceStatus::Away => {
+                notes.push(format!(
+                    "instance {name} on {backend} can't be reached now: whose it is is seen once it can"
+                ));
+                continue;
+            }
             InstanceStatus::Ended(exit) => Instance::Ended { since: now, exit: exit.clone() },
             _ => Instance::Spent { since: now, id: record.id.clone() },
         };

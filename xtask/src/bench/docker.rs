@@ -83,7 +83,7 @@ async fn measure(
     for number in 0..=runs {
         rig.until_phases(warm, "warm", PATIENCE).await?;
         tokio::time::sleep(REST).await;
-        let one = job(rig, at_once).await?;
+        let one = rig.job(at_once, PATIENCE).await?;
         rig.until_phases(warm, "warm", PATIENCE).await?;
         tokio::time::sleep(REST).await;
         let other = try_join_all((0..at_once).map(|_| bare_container(client, image))).await?;
@@ -94,20 +94,6 @@ async fn measure(
         }
     }
     Ok((ours, bare))
-}
-
-/// Queued → first step, in seconds; the mean of all.
-async fn job(rig: &Rig, at_once: usize) -> Result<f64> {
-    let before = rig.simulator.state().await?.jobs.len();
-    rig.simulator.queue("bench", &[":"], at_once).await?;
-    let all = (before + at_once) as u64;
-    rig.simulator.until("jobs on Docker", PATIENCE, |counts| counts.jobs("success") == all).await?;
-    let jobs = rig.simulator.state().await?.jobs;
-    let mut sum = 0.0;
-    for job in &jobs[before..] {
-        sum += job.first_step_at.context("a job without a first step")? - job.queued_at;
-    }
-    Ok(sum / at_once as f64)
 }
 
 /// Makes and starts a container that differs from a runner's in nothing but its script; until its first instruction, in

@@ -8,6 +8,8 @@ mod docker;
 mod figure;
 mod idle;
 mod load;
+mod lxd;
+mod lxd_image;
 mod memory;
 mod recover;
 mod rig;
@@ -55,6 +57,10 @@ pub enum Name {
     DockerCold10,
     /// A job on a warm container, over the bare container
     DockerWarm,
+    /// A job on a fresh system container, over the same one without dayfly: busybox, and Debian
+    LxdCold,
+    /// A job on a warm system container of Debian, over the same one without dayfly
+    LxdWarm,
     /// Requests to GitHub for each job
     CallsPerJob,
     /// The daemon's memory with 1,000 and with 10,000 live runners
@@ -134,6 +140,8 @@ async fn measure(name: Name, bench: &Bench, runs: usize) -> Result<Vec<Figure>> 
         }
         Name::DockerCold10 => docker::cold(bench, runs, 10).await?,
         Name::DockerWarm => docker::warm(bench, runs).await?,
+        Name::LxdCold => lxd::cold(bench, runs).await?,
+        Name::LxdWarm => lxd::warm(bench, runs).await?,
         Name::CallsPerJob => calls::per_job(bench, runs).await?,
         Name::Memory => memory::memory(bench, runs).await?,
         Name::Pass10000 => memory::pass(bench, runs).await?,

@@ -252,6 +252,20 @@ impl Rig {
         self.until_phases(0, "gone", START_PATIENCE).await
     }
 
+    /// Queued → first step, in seconds, of jobs on real instances; the mean of all.
+    pub async fn job(&self, at_once: usize, patience: Duration) -> Result<f64> {
+        let before = self.simulator.state().await?.jobs.len();
+        self.simulator.queue("bench", &[":"], at_once).await?;
+        let all = (before + at_once) as u64;
+        self.simulator.until("jobs", patience, |counts| counts.jobs("success") == all).await?;
+        let jobs = self.simulator.state().await?.jobs;
+        let mut sum = 0.0;
+        for job in &jobs[before..] {
+            sum += job.first_step_at.context("a job without a first step")? - job.queued_at;
+        }
+        Ok(sum / at_once as f64)
+    }
+
     /// Kills the daemon.
     pub fn crash_daemon(&mut self) -> Result<()> {
         self.daemon.take().context("no daemon runs")?.crash()

@@ -9,8 +9,9 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use super::{lxd::Lxd, step::is_installed};
+use super::step::is_installed;
 use crate::{
+    lxd::Lxd,
     metadata::root,
     process::{Daemon, run, wait_until},
 };

@@ -16,11 +16,11 @@ elif [ -e "$archive" ]; then
   rm -f "$archive"
 fi
 # A minute and more; three where there is something to set up.
-looks=0 looks_max=1400
-[ -z "$3$4" ] || looks_max=3500
+looks=0 looks_max=3500
+[ -z "$3$4" ] || looks_max=9000
 until [ -p /run/dayfly/bell ]; do
   [ ! -e "$state/exit" ] || exit 78
   [ "$looks" -lt "$looks_max" ] || exit 75
   looks=$((looks + 1))
-  sleep 0.05 2>/dev/null || sleep 1
+  sleep 0.02 2>/dev/null || sleep 1
 done

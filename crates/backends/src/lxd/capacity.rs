@@ -6,7 +6,7 @@ use dayfly_core::{
 };
 use serde::Deserialize;
 
-use super::client::Client;
+use super::{client::Client, cluster};
 use crate::failure::failure;
 
 const OPERATION: &str = "ask the server how much it has";
@@ -44,12 +44,13 @@ struct Memory {
 /// What the server has, or the member of a cluster that instances are made on.
 pub(super) async fn capacity(client: &Client) -> Result<Capacity, BackendError> {
     let failed = |error: super::error::Failed| error.reading(OPERATION, &client.address);
-    let query: Vec<_> = client.target().map(|target| ("target", target)).into_iter().collect();
+    let query: Vec<_> =
+        cluster::member(client).map(|target| ("target", target)).into_iter().collect();
     if query.is_empty() {
         let server: Server = client.get("/1.0", &[]).await.map_err(failed)?;
         if server.environment.server_clustered {
             let detail = "a cluster chooses the member itself, and each has its own: write the budget as numbers, or name \
-                          the `target` of the backend";
+                          one member as the `target` of the backend";
             return Err(failure(BackendErrorKind::NotAllowed, OPERATION, detail));
         }
     }

@@ -8,7 +8,7 @@ use dayfly_core::{
 };
 use serde_json::Value;
 
-use super::{client::Client, create, destroy, hand_over, records};
+use super::{client::Client, cluster, create, destroy, hand_over, records};
 
 /// The exit code of `check` for a backend that can't be used.
 const EXIT_BACKEND: u8 = 5;
@@ -56,7 +56,13 @@ async fn reach(client: &Client) -> Result<String, String> {
             client.address
         ));
     }
-    let words = format!("{} {} at {}", text("server"), text("server_version"), client.address);
+    cluster::reach(client).await.map_err(|error| error.to_string())?;
+    let members = cluster::members(client).await.map_err(|error| error.to_string())?;
+    let mut words = format!("{} {} at {}", text("server"), text("server_version"), client.address);
+    if let Some(members) = members {
+        let members: Vec<String> = members.into_iter().collect();
+        words.push_str(&format!("; instances are made on {} of its cluster", members.join(", ")));
+    }
     Ok(words)
 }
 

@@ -12,6 +12,7 @@ use tokio_util::io::ReaderStream;
 use super::{
     address::{Address, LxdOptions, LxdServer},
     error::{Failed, chain},
+    fence::Wanted,
     tls,
     wire::{Answer, Operation, last_segment},
 };
@@ -49,6 +50,8 @@ pub(super) struct Client {
     options: LxdOptions,
     http: reqwest::Client,
     base: Url,
+    /// The networks of ours that were wanted of late.
+    pub(super) fences: Wanted,
 }
 
 /// What is sent.
@@ -83,7 +86,7 @@ impl Client {
                 .map_err(|error| tls::unusable("the socket's address", &error))?,
         };
         let http = build(&address, &options.server)?;
-        Ok(Self { address, options: options.clone(), http, base })
+        Ok(Self { address, options: options.clone(), http, base, fences: Wanted::default() })
     }
 
     /// The member of a cluster that instances are made on.

@@ -4,7 +4,7 @@ use super::{
     client::Client,
     error::Failed,
     files,
-    guest::{self, CONSOLE, KEEPER, LAST, TAIL},
+    guest::{self, CONSOLE, KEEPER, LAST, PROVISIONED, SETUP, TAIL},
 };
 use crate::console::{LastLines, Lines};
 
@@ -22,7 +22,27 @@ pub(super) async fn last(
     if !ended {
         return Ok(cut(&guest::output(client, instance, LAST, BYTES_MAX).await?, lines));
     }
-    for file in [TAIL, CONSOLE, KEEPER] {
+    first_of(client, instance, &[TAIL, CONSOLE, KEEPER], lines).await
+}
+
+/// The last lines of what an instance was about that did not get ready in time: the keeper copies them to the console only
+/// once that has ended.
+pub(super) async fn unfinished(
+    client: &Client,
+    instance: &str,
+    lines: usize,
+) -> Result<Vec<String>, Failed> {
+    first_of(client, instance, &[PROVISIONED, SETUP], lines).await
+}
+
+/// The last lines of the first file that has any.
+async fn first_of(
+    client: &Client,
+    instance: &str,
+    files: &[&str],
+    lines: usize,
+) -> Result<Vec<String>, Failed> {
+    for file in files {
         let text = files::read(client, instance, file, BYTES_MAX).await?.unwrap_or_default();
         if !text.is_empty() {
             return Ok(cut(&text, lines));

@@ -13,8 +13,9 @@ use super::{
     client::{Body, Client},
     console, destroy,
     error::Failed,
+    fence, files,
     guest::{self, BEGIN, KEEP, PROVISION},
-    program,
+    mirror, program,
     records::{ByName, Standing, by_name},
     template::{self, KEY_READY},
     wire::{NewInstance, Operation, StateChange},
@@ -23,6 +24,9 @@ use crate::{console::LAST_OUTPUT_LINES, failure::failure, waiter::SCRIPT};
 
 /// How long the server itself may try to start an instance, in seconds.
 const START_S: i64 = 60;
+
+/// How many characters of what an instance said become part of a refusal, which holds 2,000.
+const SAID_MAX: usize = 1_500;
 
 /// How many running operations of one instance are waited for: there are its create and its start.
 const OPERATIONS_MAX: usize = 4;
@@ -38,8 +42,13 @@ pub(super) async fn create(
 ) -> Result<Created, BackendError> {
     let runner = request.runner;
     let operation = format!("create instance {runner}");
-    let body = template::runner(controller, request.pool, runner, request.spec)?;
+    let mut body = template::runner(controller, request.pool, runner, request.spec)?;
     let archive = program::archive(request.spec)?;
+    if let Some(fence) = request.spec.lxd.as_ref().and_then(|lxd| lxd.fence.as_ref()) {
+        fence::ensure(client, controller, &client.fences, fence).await?;
+        let others = fence::others(client, body.profiles.as_deref()).await?;
+        template::keep_only_the_first_interface(&mut body, others);
+    }
     match make(client, &body).await {
         Ok(()) => {}
         Err(failed) if failed.is_taken() => {
@@ -49,8 +58,15 @@ pub(super) async fn create(
         }
         Err(failed) => return Err(failed.changing(operation, &client.address)),
     }
-    match bring_up(client, runner.as_str(), request.spec, archive).await {
-        Ok(()) => match by_name(client, controller, runner).await? {
+    let brought_up = async {
+        bring_up(client, runner.as_str(), request.spec, archive).await?;
+        // Each takes the server some time.
+        let (marked, found) =
+            tokio::join!(mark_ready(client, runner.as_str()), by_name(client, controller, runner));
+        marked.map(|()| found)
+    };
+    match brought_up.await {
+        Ok(found) => match found? {
             ByName::Ours(found) => Ok(Created { id: found.id, ready: true }),
             ByName::Absent | ByName::Foreign => {
                 let detail = "it was made, and is gone";
@@ -129,7 +145,7 @@ pub(super) async fn settle(client: &Client, instance: &str) -> Result<(), Failed
     Ok(())
 }
 
-/// Starts an instance and its waiter, and notes that it can take a registration.
+/// Starts an instance and its waiter.
 pub(super) async fn bring_up(
     client: &Client,
     instance: &str,
@@ -147,28 +163,54 @@ pub(super) async fn bring_up(
     if let Some(archive) = archive {
         program::put(client, instance, spec, archive).await?;
     }
+    if let Some(mirror) = spec.lxd.as_ref().and_then(|lxd| lxd.dockerhub_mirror.as_deref()) {
+        mirror::put(client, instance, mirror).await?;
+    }
     let provision = archive.map_or("", |_| PROVISION);
     let user = spec.user.as_deref().unwrap_or_default();
     let setup = spec.lxd.as_ref().and_then(|lxd| lxd.setup.as_deref()).unwrap_or_default();
     let mut script = vec![BEGIN, "dayfly", KEEP, SCRIPT, user, setup, provision];
     script.extend(spec.command.iter().map(String::as_str));
-    let code = guest::run(client, instance, &script, &spec.environment)
-        .await
-        .map_err(|failed| told(&failed, "start the waiter of instance"))?;
+    let (run, ()) = tokio::join!(
+        guest::run(client, instance, &script, &spec.environment),
+        files::get_ready(client, instance)
+    );
+    let code = run.map_err(|failed| told(&failed, "start the waiter of instance"))?;
     if code != 0 {
         // It may be ending: what it said is read once it has.
         let _ = change_state(client, instance, "stop", -1, true).await;
-        let said = console::last(client, instance, true, LAST_OUTPUT_LINES).await;
-        let said = said.unwrap_or_default().join("; ");
+        let said = said(client, instance, code).await;
         let detail = format!("{} (exit code {code}): {said}", guest::words(code));
         let operation = format!("start the waiter of instance {instance}");
         return Err(failure(BackendErrorKind::NotAllowed, operation, detail));
     }
-    let ready = json!({ "config": { KEY_READY: "true" } });
+    Ok(())
+}
+
+/// Notes that an instance can take a registration.
+async fn mark_ready(client: &Client, instance: &str) -> Result<(), BackendError> {
     let path = format!("/1.0/instances/{instance}");
-    let body = Body::json(&ready).map_err(|failed| told(&failed, "mark instance"))?;
-    let marked = client.change(Method::PATCH, &path, &[], body).await;
-    marked.map(drop).map_err(|failed| told(&failed, "mark instance"))
+    let body = Body::json(&json!({ "config": { KEY_READY: "true" } }));
+    let marked = match body {
+        Ok(body) => client.change(Method::PATCH, &path, &[], body).await,
+        Err(failed) => Err(failed),
+    };
+    let operation = || format!("mark instance {instance}");
+    marked.map(drop).map_err(|failed| failed.changing(operation(), &client.address))
+}
+
+/// The end of what an instance said that did not get ready.
+async fn said(client: &Client, instance: &str, code: i64) -> String {
+    let mut lines =
+        console::last(client, instance, true, LAST_OUTPUT_LINES).await.unwrap_or_default();
+    if code == guest::LATE {
+        let unfinished = console::unfinished(client, instance, LAST_OUTPUT_LINES).await;
+        lines.extend(unfinished.unwrap_or_default());
+    }
+    let said = lines.join("; ");
+    // The last of it says what is wrong.
+    let spare = said.chars().count().saturating_sub(SAID_MAX);
+    said.chars().skip(spare).collect()
 }
 
 /// Starts or stops an instance.

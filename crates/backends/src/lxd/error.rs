@@ -19,18 +19,31 @@ const NO_CAPACITY: [&str; 6] = [
 const QUOTA: [&str; 4] =
     ["reached maximum number", "quota", "reached maximum aggregate", "exceeds the maximum"];
 
-/// Words that tell that the image can't be had; lower case.
-const IMAGE_MISSING: [&str; 6] = [
+/// Words that tell that the image can't be had; lower case. The last ones are about another server that has it: whatever
+/// ails that one, it is no trouble of this server's, and concerns only those who want its images.
+const IMAGE_MISSING: [&str; 8] = [
     "image alias not found",
     "image not found",
     "image not provided",
     "couldn't find the requested image",
     "requested image couldn't be found",
     "failed getting remote image info",
+    "failed remote image download",
+    "failed to connect to lxd server",
 ];
 
-/// Words that tell that trying later may help; lower case.
-const TRY_LATER: [&str; 13] = [
+/// Words that tell that the server has trouble of its own, or is at it already: trying later may help, whatever it was
+/// doing; lower case.
+const OWN_TROUBLE: [&str; 5] = [
+    "database is locked",
+    "is busy running",
+    "operation in progress",
+    "shutting down",
+    "still running",
+];
+
+/// Words that tell that somebody did not answer the server: trying later may help. Lower case.
+const TRY_LATER: [&str; 8] = [
     "connection refused",
     "unable to connect",
     "connection reset",
@@ -39,11 +52,13 @@ const TRY_LATER: [&str; 13] = [
     "timed out",
     "temporarily",
     "deadline exceeded",
-    "database is locked",
-    "is busy running",
-    "operation in progress",
-    "shutting down",
-    "still running",
+];
+
+/// Words that tell that the member of a cluster that has to do it is away: nothing was done; lower case.
+const MEMBER_AWAY: [&[&str]; 2] = [
+    &["missing event connection with target cluster member"],
+    // One member asked another to make an instance.
+    &["/1.0/instances?", "unable to connect to"],
 ];
 
 /// A call that did not come to its end.
@@ -141,14 +156,18 @@ impl Failed {
 fn by_words(words: &str) -> Option<BackendErrorKind> {
     let words = words.to_lowercase();
     let has = |known: &[&str]| known.iter().any(|known| words.contains(known));
-    if has(&NO_CAPACITY) {
+    if MEMBER_AWAY.iter().any(|all| all.iter().all(|known| words.contains(known))) {
+        Some(BackendErrorKind::Unreachable)
+    } else if has(&NO_CAPACITY) {
         Some(BackendErrorKind::NoCapacity)
     } else if has(&QUOTA) {
         Some(BackendErrorKind::Quota)
-    } else if has(&TRY_LATER) {
+    } else if has(&OWN_TROUBLE) {
         Some(BackendErrorKind::Transient)
     } else if has(&IMAGE_MISSING) {
         Some(BackendErrorKind::ImageMissing)
+    } else if has(&TRY_LATER) {
+        Some(BackendErrorKind::Transient)
     } else {
         None
     }
@@ -198,13 +217,14 @@ mod tests {
             Kind::NotAllowed,
             "bogus",
         );
-        check(
-            fell(
-                "Failed getting remote image info: Failed getting image: Unable to connect to: 127.0.0.1:1",
-            ),
-            Kind::Transient,
-            "Unable to connect",
-        );
+        let remote = "Failed getting remote image info: Failed getting image: Failed parsing stream: Get \"https://images.test/streams/v1/index.json\": ";
+        for why in ["Unable to connect to: 127.0.0.1:1", "lookup images.test: no such host"] {
+            check(fell(&format!("{remote}{why}")), Kind::ImageMissing, why);
+        }
+        let other = "Failed to connect to LXD server \"https://127.0.0.1:1\": Get \"https://127.0.0.1:1/1.0\": Unable to connect to: 127.0.0.1:1";
+        check(fell(other), Kind::ImageMissing, "127.0.0.1:1");
+        check(fell(&format!("{remote}database is locked")), Kind::Transient, "locked");
+        check(fell("dial tcp 10.0.0.3:8443: connection refused"), Kind::Transient, "refused");
         check(
             fell("Failed unpacking image: write /x: no space left on device"),
             Kind::NoCapacity,
@@ -220,6 +240,10 @@ mod tests {
         );
         check(refused(403, "not authorized"), Kind::NotAllowed, "trust");
         check(refused(503, ""), Kind::Transient, "503");
+        let away = "Missing event connection with target cluster member";
+        check(refused(500, away), Kind::Unreachable, "cluster member");
+        let away = r#"Post "https://10.0.0.3:8443/1.0/instances?project=default&target=c": Unable to connect to: 10.0.0.3:8443 ([dial tcp: connection refused])"#;
+        check(refused(500, away), Kind::Unreachable, "10.0.0.3");
         check(Failed::Lost("cut".to_owned()), Kind::Unknown, "cut");
         check(Failed::Unsent("no file".to_owned()), Kind::Unreachable, "is LXD running");
         let read = Failed::Lost("cut".to_owned()).reading("list", &socket);

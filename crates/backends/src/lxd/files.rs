@@ -10,6 +10,7 @@ use tokio::fs::File;
 use super::{
     client::{Body, Client},
     error::Failed,
+    guest::EXIT,
 };
 
 /// Puts a file into an instance, for its root alone.
@@ -36,6 +37,14 @@ pub(super) async fn put_large(
     let (status, body) =
         client.exchange(Method::POST, url, Body::LargeFile(file), ANSWER_MAX).await?;
     if status.is_success() { Ok(()) } else { Err(refused(status.as_u16(), &body)) }
+}
+
+/// Has the server start the program by which it reaches an instance's files, and keeps for some seconds: the registration
+/// that comes next need not wait for it.
+pub(super) async fn get_ready(client: &Client, instance: &str) {
+    // Whatever it answers. A virtual machine's agent may not be up yet, which takes the server long to say.
+    let asked = read(client, instance, EXIT, 1);
+    let _ = tokio::time::timeout(READY_TIME, asked).await;
 }
 
 /// The beginning of a file, at most `bytes_max` of it; `None` where it is not there.
@@ -65,6 +74,9 @@ pub(super) async fn read(
         }
     }
 }
+
+/// How long the server may take to start the program by which it reaches files; nothing hangs on it.
+const READY_TIME: Duration = Duration::from_secs(2);
 
 /// How often a file is asked for, and how long in between. While an instance ends, LXD ends the process by which it reads
 /// the files of that instance: a read that has just begun is reset, with status 500.

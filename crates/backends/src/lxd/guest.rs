@@ -55,6 +55,10 @@ pub(super) const CONSOLE: &str = "/var/lib/dayfly/console";
 /// The end of it, once the runner has ended.
 pub(super) const TAIL: &str = "/var/lib/dayfly/tail";
 
+/// What the pool's setup said, and what said that puts the runner program in.
+pub(super) const SETUP: &str = "/var/lib/dayfly/setup";
+pub(super) const PROVISIONED: &str = "/var/lib/dayfly/provision";
+
 /// What the keeper itself had to say.
 pub(super) const KEEPER: &str = "/var/lib/dayfly/keeper";
 
@@ -116,10 +120,13 @@ async fn exec(
     ended.unwrap_or_else(|_| Err(Failed::Lost("its system did not come up in time".to_owned())))
 }
 
+/// The exit code of [`BEGIN`] and [`RING`] where the instance took too long.
+pub(super) const LATE: i64 = 75;
+
 /// What an exit code of [`BEGIN`] or [`RING`] means.
 pub(super) fn words(code: i64) -> &'static str {
     match code {
-        75 => "the instance did not get that far in time",
+        LATE => "the instance did not get that far in time",
         76 => "the instance has taken a registration already, or its waiter has not begun",
         77 => "the keeper could not be started: the image needs /bin/sh, mkdir and setsid",
         78 => "the instance's runner had ended",

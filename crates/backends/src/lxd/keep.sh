@@ -16,6 +16,7 @@ finish() {
       sleep 0.02 2>/dev/null || sleep 1
     done
   fi
+  rm -f "$run/registration"
   tail -c 400000 "$state/console" >"$state/tail" 2>/dev/null
   echo "$1" >"$state/exit.new" && mv "$state/exit.new" "$state/exit"
   sync
@@ -36,9 +37,9 @@ refuse() {
 await() {
   looks=0
   until "$@"; do
-    [ "$looks" -lt 700 ] || return 1
+    [ "$looks" -lt 1750 ] || return 1
     looks=$((looks + 1))
-    sleep 0.05 2>/dev/null || sleep 1
+    sleep 0.02 2>/dev/null || sleep 1
   done
 }
 
@@ -71,9 +72,14 @@ if [ -x /lib/systemd/systemd ] || [ -x /usr/lib/systemd/systemd ]; then
 elif [ -x /sbin/openrc ]; then
   await [ -d /run/openrc ]
 fi
-await has_network || echo 'dayfly: the instance has no way out of its network yet' >>"$state/console"
+
+await_network() {
+  await has_network || echo 'dayfly: the instance has no way out of its network yet' >>"$state/console"
+}
 
 cd /
+# What is run before the registration comes may need the network, as the runner does.
+[ -z "$setup$provision" ] || await_network
 if [ -n "$setup" ]; then
   # Apart from the console, where only the runner may say what it does.
   (umask 022 && exec /bin/sh -c "$setup" setup) >"$state/setup" 2>&1 || {
@@ -124,9 +130,28 @@ esac
 mkdir -p "$run" && mkfifo "$run/bell" || refuse "$run can't be made"
 # Open at both ends, so that a ring is kept until it is heard and never waits.
 exec 3<>"$run/bell" || refuse "$run/bell can't be opened"
-read -r _ <&3
+
+# Whether the registration lies there whole: it says its length first.
+is_there() {
+  [ -s "$run/registration" ] || return 1
+  { read -r length && read -r text; } <"$run/registration" || return 1
+  [ "${#text}" = "$length" ]
+}
+
+# One that is on its way already comes sooner than its ring, which takes the server a program to start.
+looks=0
+until is_there; do
+  looks=$((looks + 1))
+  if [ "$looks" -gt 250 ] || ! sleep 0.02 2>/dev/null; then
+    read -r _ <&3
+    break
+  fi
+done
+unset text
 exec 4<"$run/registration" || refuse 'no registration came'
-rm -f "$run/registration" "$run/bell"
+rm -f "$run/bell"
+# Only now: the registration was on its way meanwhile.
+await_network
 umask 022
 # In the foreground, as above.
 DAYFLY_RECEIPT=$run/received /bin/sh -c "$waiter" dayfly "$@" <&4 >>"$state/console" 2>&1 3>&- 4<&-

@@ -12,15 +12,18 @@ mod backend;
 mod capacity;
 mod check;
 mod client;
+mod cluster;
 mod console;
 mod create;
 mod destroy;
 mod error;
 mod events;
+mod fence;
 mod files;
 mod guest;
 mod hand_over;
 mod image;
+mod mirror;
 mod program;
 #[cfg(test)]
 mod provision_tests;

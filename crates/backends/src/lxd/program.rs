@@ -50,7 +50,8 @@ pub(super) async fn put(
 }
 
 fn failed(detail: &str) -> BackendError {
-    failure(BackendErrorKind::Transient, "read the runner program", detail)
+    // The pool's own trouble: the server has no part in it.
+    failure(BackendErrorKind::ImageMissing, "read the runner program", detail)
 }
 
 #[cfg(test)]
@@ -70,7 +71,7 @@ mod tests {
         assert_eq!(archive(&of(None)).unwrap(), None);
         let why = "GitHub does not answer".to_owned();
         let error = archive(&of(Some(ProgramState::Missing { why }))).unwrap_err();
-        assert_eq!(error.kind, BackendErrorKind::Transient);
+        assert_eq!(error.kind, BackendErrorKind::ImageMissing);
         assert!(error.to_string().contains("GitHub does not answer"), "{error}");
         let ready = of(Some(ProgramState::Ready {
             version: "2.330.0".to_owned(),

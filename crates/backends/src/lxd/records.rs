@@ -1,14 +1,17 @@
 //! What the server tells of our instances.
 
+use std::time::Duration;
+
 use dayfly_core::{
     model::{ControllerId, Exit, InstanceId, RunnerName},
     ports::{BackendError, InstanceRecord, InstanceStatus},
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
+use tokio::time::{Instant, timeout_at};
 
 use super::{
     client::Client,
-    console,
+    cluster, console,
     error::Failed,
     files,
     guest::EXIT,
@@ -16,6 +19,10 @@ use super::{
     wire::Instance,
 };
 use crate::console::LAST_OUTPUT_LINES;
+
+/// How long the server may take to tell how an instance ended, or all those of a list: the list itself has a minute. The
+/// files that it reads are the instance's own to make, and of a pipe among them LXD 5.0.2 awaits a writer for ever.
+const EXIT_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// How many ended instances are asked after at once: the server mounts each one's disk for it.
 const QUESTIONS_MAX: usize = 4;
@@ -59,18 +66,42 @@ impl Found {
     }
 }
 
+/// What a list shows.
+#[derive(Debug, Default)]
+pub(super) struct Listed {
+    /// Our instances.
+    pub(super) found: Vec<Found>,
+    /// Those whose names are of our form, and of which no more is known: the members of a cluster that have them are away.
+    pub(super) away: Vec<RunnerName>,
+}
+
 /// Our instances. One whose name is no runner's is shown in the log and left alone.
 pub(super) async fn find(
     client: &Client,
     controller: ControllerId,
-) -> Result<Vec<Found>, BackendError> {
-    let filter = format!("config.{KEY_CONTROLLER} eq {controller}");
+) -> Result<Listed, BackendError> {
+    let members = cluster::members(client).await?;
+    // An instance that is away shows no tag.
+    let filter = format!("config.{KEY_CONTROLLER} eq {controller} or status eq Error");
     let query = [("recursion", "1"), ("filter", filter.as_str())];
     let instances: Vec<Instance> = client
         .get("/1.0/instances", &query)
         .await
         .map_err(|failed| failed.reading("list instances", &client.address))?;
-    Ok(instances.into_iter().filter_map(|instance| ours(instance, controller)).collect())
+    let mut listed = Listed::default();
+    for instance in instances {
+        // Another backend's.
+        if members.as_ref().is_some_and(|members| !members.contains(&instance.location)) {
+            continue;
+        }
+        if instance.is_away() {
+            let name = RunnerName::new(&instance.name).ok();
+            listed.away.extend(name.filter(|name| name.is_of(controller)));
+        } else {
+            listed.found.extend(ours(instance, controller));
+        }
+    }
+    Ok(listed)
 }
 
 /// An instance that bears our tag, if its name is a runner's.
@@ -100,17 +131,31 @@ pub(super) async fn list(
     client: &Client,
     controller: ControllerId,
 ) -> Result<Vec<InstanceRecord>, BackendError> {
-    let found = find(client, controller).await?;
-    let asked = stream::iter(found).map(|found| async move { record(client, found).await });
-    asked.buffered(QUESTIONS_MAX).try_filter_map(|record| async { Ok(record) }).try_collect().await
+    cluster::reach(client).await?;
+    let Listed { found, away } = find(client, controller).await?;
+    let until = Instant::now() + EXIT_TIME_MAX;
+    let asked = stream::iter(found).map(|found| async move { record(client, found, until).await });
+    let records = asked.buffered(QUESTIONS_MAX).try_filter_map(|record| async { Ok(record) });
+    let mut records: Vec<_> = records.try_collect().await?;
+    records.extend(away.into_iter().map(|runner| InstanceRecord {
+        runner,
+        id: InstanceId("".into()),
+        status: InstanceStatus::Away,
+        created_at: None,
+    }));
+    Ok(records)
 }
 
 /// `None` where it is gone by now.
-async fn record(client: &Client, found: Found) -> Result<Option<InstanceRecord>, BackendError> {
+async fn record(
+    client: &Client,
+    found: Found,
+    until: Instant,
+) -> Result<Option<InstanceRecord>, BackendError> {
     let status = match found.standing() {
         Standing::Booting => InstanceStatus::Booting,
         Standing::Running => InstanceStatus::Running,
-        Standing::Ended => match exit(client, &found).await? {
+        Standing::Ended => match exit_until(client, &found, until).await? {
             Some(exit) => InstanceStatus::Ended(exit),
             None => return Ok(None),
         },
@@ -154,20 +199,41 @@ pub(super) async fn inspect(
     runner: &RunnerName,
 ) -> Result<Option<InstanceRecord>, BackendError> {
     match by_name(client, controller, runner).await? {
-        ByName::Ours(found) => record(client, *found).await,
+        ByName::Ours(found) => record(client, *found, Instant::now() + EXIT_TIME_MAX).await,
         ByName::Absent | ByName::Foreign => Ok(None),
     }
 }
 
 /// How an instance ended; `None` where it is gone.
 pub(super) async fn exit(client: &Client, found: &Found) -> Result<Option<Exit>, BackendError> {
+    exit_until(client, found, Instant::now() + EXIT_TIME_MAX).await
+}
+
+/// What the server does not tell in time is not known: an instance's odd files hold up nobody else.
+async fn exit_until(
+    client: &Client,
+    found: &Found,
+    until: Instant,
+) -> Result<Option<Exit>, BackendError> {
+    timeout_at(until, ask_exit(client, found)).await.unwrap_or_else(|_| {
+        let error = format!("no answer about its exit code within {} s", EXIT_TIME_MAX.as_secs());
+        Ok(Some(Exit { error: Some(error), ..Exit::default() }))
+    })
+}
+
+async fn ask_exit(client: &Client, found: &Found) -> Result<Option<Exit>, BackendError> {
     let name = found.runner.as_str();
     if found.instance.kind == "virtual-machine" {
         // A virtual machine's files are told by an agent in it, which has ended with it.
         let error = Some("a virtual machine's exit code is not kept by LXD".to_owned());
         return Ok(Some(Exit { error, ..Exit::default() }));
     }
-    let read = files::read(client, name, EXIT, EXIT_BYTES_MAX).await;
+    let read = async || files::read(client, name, EXIT, EXIT_BYTES_MAX).await;
+    let read = match read().await {
+        // A connection that broke says nothing of the file.
+        Err(Failed::Lost(_)) => read().await,
+        read => read,
+    };
     let code = match read {
         Ok(text) => text.and_then(|text| String::from_utf8_lossy(&text).trim().parse().ok()),
         Err(failed) => return gone_or(client, found, &failed).await,
@@ -203,7 +269,7 @@ async fn gone_or(
     let path = format!("/1.0/instances/{}", found.runner);
     match client.get::<Instance>(&path, &[]).await {
         Err(failed) if failed.is_absent() => Ok(None),
-        Ok(_) if matches!(failed, Failed::Refused { .. }) => {
+        Ok(_) if !matches!(failed, Failed::Unsent(_)) => {
             let failed = failed.reading("read its exit code", &client.address);
             Ok(Some(Exit { error: Some(failed.to_string()), ..Exit::default() }))
         }

@@ -7,7 +7,7 @@ use dayfly_core::{
     ports::{BackendError, BackendErrorKind},
 };
 
-use super::{image, wire::NewInstance};
+use super::{fence, image, wire::NewInstance};
 use crate::failure::failure;
 
 /// Whose instance it is: the tag without which nothing is touched.
@@ -33,7 +33,31 @@ pub(super) fn runner(
         (KEY_POOL, pool.to_string()),
         (KEY_RUNNER, runner.to_string()),
     ];
-    instance(runner.as_str(), spec, tags)
+    let mut made = instance(runner.as_str(), spec, tags)?;
+    if let Some(fence) = spec.lxd.as_ref().and_then(|lxd| lxd.fence.as_ref()) {
+        made.devices.insert("eth0".to_owned(), fenced(&fence::name_of(controller, fence)));
+    }
+    Ok(made)
+}
+
+/// Takes away what profiles have of interfaces beside the first one.
+pub(super) fn keep_only_the_first_interface(body: &mut NewInstance, others: Vec<String>) {
+    let none = || Device::from([("type".to_owned(), "none".to_owned())]);
+    body.devices.extend(others.into_iter().map(|name| (name, none())));
+}
+
+/// An interface on a network of ours: it speaks in no other's name, and with no other on that network.
+fn fenced(network: &str) -> Device {
+    let on = [
+        "security.port_isolation",
+        "security.mac_filtering",
+        "security.ipv4_filtering",
+        // Its network has no IPv6: nothing of it passes, not to the host's end either.
+        "security.ipv6_filtering",
+    ];
+    let pairs = [("type", "nic"), ("name", "eth0"), ("network", network)];
+    let pairs = pairs.into_iter().chain(on.map(|key| (key, "true")));
+    pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 
 /// An instance of a pool.

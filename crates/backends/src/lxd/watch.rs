@@ -22,7 +22,7 @@ use tokio::{
 
 use super::{
     client::{Client, instance_of},
-    events, files,
+    events, fence, files,
     guest::{self, CONSOLE, SIGNS},
     records::{self, ByName, Found, Standing, by_name, find},
 };
@@ -51,11 +51,11 @@ const SIGN_WORDS: [(i64, &str); 4] = [
 /// How long an instance may take to tell its signs.
 const SIGNS_TIME_MAX: Duration = Duration::from_secs(30);
 
-/// How long the server may take to tell how an instance ended; after that the end is told without its details.
-const EXIT_TIME_MAX: Duration = Duration::from_secs(30);
-
 /// From one look for ends that no event told to the next.
 const BETWEEN_LISTS: Duration = Duration::from_secs(10);
+
+/// How many lists there are for each look after the networks of ours that nobody uses: one in five minutes.
+const LOOKS_PER_SWEEP: u64 = 30;
 
 /// How long a list may take, before the watch is begun anew.
 const LIST_TIME_MAX: Duration = Duration::from_secs(60);
@@ -86,7 +86,8 @@ async fn follow(
     let mut attendance = Attendance { client, controller, sink, attended: BTreeMap::new() };
     let mut attending = FuturesUnordered::new();
     let found = list(client, controller).await?;
-    attending.extend(found.into_iter().filter_map(|runner| attendance.look_at(runner)));
+    attending.extend(found.into_iter().filter_map(|(runner, _)| attendance.look_at(runner)));
+    let mut looks: u64 = 0;
     let mut lists = std::pin::pin!(lists(client, controller));
     let mut handed_over = std::pin::pin!(names(handed_over));
     loop {
@@ -104,8 +105,14 @@ async fn follow(
             Some(runner) = attending.next() => attendance.done(runner),
             Some(listed) = lists.next() => {
                 let listed = listed?;
-                attendance.forget_all_but(&listed);
-                attending.extend(listed.into_iter().filter_map(|runner| attendance.look_at(runner)));
+                looks += 1;
+                if looks % LOOKS_PER_SWEEP == 1
+                    && let Err(error) = fence::sweep(client, controller, &client.fences).await
+                {
+                    tracing::debug!(%error, "networks of ours are not looked after");
+                }
+                let due = attendance.due(listed);
+                attending.extend(due.into_iter().filter_map(|runner| attendance.look_at(runner)));
             }
             Some(runner) = handed_over.next() => attending.extend(attendance.look_at(runner)),
         }
@@ -126,19 +133,24 @@ fn concerned(action: &str, source: &str, controller: ControllerId) -> Option<Run
 fn lists(
     client: &Client,
     controller: ControllerId,
-) -> impl Stream<Item = Result<Vec<RunnerName>, BackendError>> {
+) -> impl Stream<Item = Result<Vec<(RunnerName, Standing)>, BackendError>> {
     stream::unfold((), move |()| async move {
         sleep(BETWEEN_LISTS).await;
         Some((list(client, controller).await, ()))
     })
 }
 
-async fn list(client: &Client, controller: ControllerId) -> Result<Vec<RunnerName>, BackendError> {
+async fn list(
+    client: &Client,
+    controller: ControllerId,
+) -> Result<Vec<(RunnerName, Standing)>, BackendError> {
     let found = timeout(LIST_TIME_MAX, find(client, controller)).await.unwrap_or_else(|_| {
         let detail = format!("no whole answer within {} s", LIST_TIME_MAX.as_secs());
         Err(failure(BackendErrorKind::Unreachable, "list instances", detail))
     });
-    Ok(found?.into_iter().map(|found| found.runner).collect())
+    // What is away can't be looked at.
+    let found = found?.found.into_iter();
+    Ok(found.map(|found| (found.runner.clone(), found.standing())).collect())
 }
 
 /// Names as they come; some may be lost where many come at once, which costs a later look.
@@ -187,9 +199,15 @@ impl<'a> Attendance<'a> {
         };
     }
 
-    /// Forgets the ends of instances that are gone.
-    fn forget_all_but(&mut self, listed: &[RunnerName]) {
-        self.attended.retain(|runner, wake| wake.is_some() || listed.contains(runner));
+    /// Those of a list that are worth a look: who has ended, and whom nobody attends yet. Any other is looked at in its own
+    /// time. Forgets the ends of instances that are gone.
+    fn due(&mut self, listed: Vec<(RunnerName, Standing)>) -> Vec<RunnerName> {
+        let is_listed = |runner: &RunnerName| listed.iter().any(|(listed, _)| listed == runner);
+        self.attended.retain(|runner, wake| wake.is_some() || is_listed(runner));
+        let due = listed.into_iter().filter(|(runner, standing)| {
+            *standing == Standing::Ended || !self.attended.contains_key(runner)
+        });
+        due.map(|(runner, _)| runner).collect()
     }
 }
 
@@ -211,17 +229,21 @@ async fn attend(
 ) -> Done {
     let mut said = Said { signs: Signs::default(), runner: runner.clone(), sink };
     let (mut is_ready, mut pause) = (false, FIRST_LOOK);
+    // One that ran before this watch may have said something already.
+    let mut is_due = true;
     loop {
         match by_name(client, controller, &runner).await {
             Ok(ByName::Absent | ByName::Foreign) => return Done::Gone(runner),
             Ok(ByName::Ours(found)) => match found.standing() {
-                Standing::Booting => {}
+                Standing::Booting => is_due = false,
                 Standing::Running => {
                     if !is_ready {
                         is_ready = true;
                         sink(InstanceEvent::Ready(runner.clone()));
                     }
-                    said.ask(client).await;
+                    if is_due {
+                        said.ask(client).await;
+                    }
                 }
                 Standing::Ended => {
                     said.read(client).await;
@@ -238,20 +260,18 @@ async fn attend(
             // There is nothing to learn before its end.
             wake.notified().await;
         } else if timeout(pause, wake.notified()).await.is_ok() {
-            pause = FIRST_LOOK;
+            // Just made, or given its registration: asking it now would only hold it up.
+            (is_due, pause) = (false, FIRST_LOOK);
         } else {
-            pause = (pause * 3 / 2).min(LOOK_PAUSE_MAX);
+            (is_due, pause) = (true, (pause * 3 / 2).min(LOOK_PAUSE_MAX));
         }
     }
 }
 
 /// How an instance ended; `None` where it is gone.
 async fn exit(client: &Client, found: &Found) -> Option<Exit> {
-    match timeout(EXIT_TIME_MAX, records::exit(client, found)).await {
-        Ok(Ok(exit)) => exit,
-        // The server does not answer: that it ended is enough.
-        Ok(Err(_)) | Err(_) => Some(Exit::default()),
-    }
+    // Where the server does not answer: that it ended is enough.
+    records::exit(client, found).await.unwrap_or_else(|_| Some(Exit::default()))
 }
 
 /// What a runner said so far.
@@ -262,14 +282,21 @@ struct Said<'a> {
 }
 
 impl Said<'_> {
-    /// Asks a running instance.
+    /// Asks a running instance, unless nothing is left to learn of it before its end.
     async fn ask(&mut self, client: &Client) {
+        if self.signs.has(Sign::JobStarted) {
+            return;
+        }
         let nothing = BTreeMap::new();
         let asked = guest::run(client, self.runner.as_str(), &[SIGNS], &nothing);
         // Signs are hints: their want is told by nobody.
         let Ok(Ok(told)) = timeout(SIGNS_TIME_MAX, asked).await else { return };
+        // Another exit code is a signal's, or a shell's that could not run it.
+        if !(0..16).contains(&told) {
+            return;
+        }
         for (bit, words) in SIGN_WORDS {
-            if told & bit != 0 && told < 16 {
+            if told & bit != 0 {
                 self.line(words);
             }
         }
@@ -277,8 +304,8 @@ impl Said<'_> {
 
     /// Reads the output of a stopped instance.
     async fn read(&mut self, client: &Client) {
-        let read = files::read(client, self.runner.as_str(), CONSOLE, SIGNS_BYTES_MAX).await;
-        let Ok(Some(text)) = read else { return };
+        let read = files::read(client, self.runner.as_str(), CONSOLE, SIGNS_BYTES_MAX);
+        let Ok(Ok(Some(text))) = timeout(SIGNS_TIME_MAX, read).await else { return };
         let mut lines = Lines::default();
         lines.push(&text, |line| self.line(&line));
     }

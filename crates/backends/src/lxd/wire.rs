@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 /// Every answer but a file's.
@@ -58,12 +58,22 @@ pub(super) struct Instance {
     pub(super) status: String,
     #[serde(default, rename = "type")]
     pub(super) kind: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_none")]
     pub(super) config: BTreeMap<String, String>,
     #[serde(default)]
     pub(super) created_at: String,
     #[serde(default)]
     pub(super) last_used_at: String,
+    /// The member of a cluster that has it.
+    #[serde(default)]
+    pub(super) location: String,
+}
+
+/// LXD writes `null` for what it can't know of an instance whose member of a cluster is away.
+fn null_is_none<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, String>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 impl Instance {
@@ -75,6 +85,11 @@ impl Instance {
     /// Whether it was ever started. LXD writes the beginning of its calendar for "never".
     pub(super) fn was_started(&self) -> bool {
         self.last_used_at.parse::<Timestamp>().is_ok_and(|at| at > Timestamp::UNIX_EPOCH)
+    }
+
+    /// Whether it is on a member of a cluster that can't be reached: no more than its name is told of it.
+    pub(super) fn is_away(&self) -> bool {
+        self.status == "Error" && self.config.is_empty()
     }
 
     /// Whether it stands still.
@@ -163,6 +178,18 @@ mod tests {
         assert!(!operation.is_of("b"));
         let nothing: Operation = serde_json::from_str(r#"{"id":"x","resources":null}"#).unwrap();
         assert!(!nothing.is_of("a"));
+    }
+
+    /// As LXD 5.0.2 tells of one whose member was killed.
+    #[test]
+    fn one_that_is_away_is_known_by_what_is_not_told() {
+        let check = |text: &str, expected: bool| {
+            let instance: Instance = serde_json::from_str(text).unwrap();
+            assert_eq!(instance.is_away(), expected, "{text}");
+        };
+        check(r#"{"name":"a","status":"Error","config":null,"location":"c"}"#, true);
+        check(r#"{"name":"a","status":"Error","config":{"user.a":"b"},"location":"c"}"#, false);
+        check(r#"{"name":"a","status":"Running","config":{},"location":"c"}"#, false);
     }
 
     #[test]

@@ -69,7 +69,7 @@ pub(super) async fn create(
         Some(InstanceStatus::Running) => return Ok(Created { id, ready: true }),
         Some(InstanceStatus::Ended(_)) => return Ok(Created { id, ready: false }),
         // Just made; or the crash that leads here is between the making and the keeper's start.
-        Some(InstanceStatus::Booting) | None => {}
+        Some(InstanceStatus::Booting | InstanceStatus::Away) | None => {}
     }
     match fill_and_start(&directory, spec, &operation).await {
         Ok(()) => Ok(Created { id, ready: true }),

@@ -17,6 +17,15 @@ pub enum LxdKind {
     Vm,
 }
 
+/// What instances may reach of networks. The host is out of their reach, and so is every other instance.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fence {
+    /// IPv4 networks that they may not reach, as `10.0.0.0/8`.
+    pub deny: Vec<String>,
+    /// IPv4 networks that they may reach though `deny` holds them. Where `deny` is empty: the only ones that they may reach.
+    pub allow: Vec<String>,
+}
+
 /// The part of an instance that is said in LXD's own words.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LxdSpec {
@@ -37,6 +46,12 @@ pub struct LxdSpec {
     /// A shell script that its root runs before it can take a registration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub setup: Option<String>,
+    /// What keeps its instances from networks; `None`: nothing but the network's own settings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fence: Option<Fence>,
+    /// A mirror of Docker Hub that the Docker in it asks first: `https://…`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dockerhub_mirror: Option<String>,
     /// GitHub's runner program, which is put into each instance; `None`: the image has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub program: Option<Program>,

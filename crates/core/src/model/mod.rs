@@ -27,7 +27,7 @@ pub use ids::{
 pub use image::{InstanceSpec, Mount, PullPolicy};
 pub use instance::{Exit, Instance};
 pub use job::{Job, JobEntry, JobEntryKind, JobState};
-pub use lxd::{LxdKind, LxdSpec};
+pub use lxd::{Fence, LxdKind, LxdSpec};
 pub use place::{Budget, Capacity, Detected, LOAD_WHOLE, Place, Placement, Share, Used};
 pub use program::{Program, ProgramState};
 pub use reason::Reason;

@@ -60,6 +60,9 @@ pub enum InstanceStatus {
     Running,
     /// Its process has ended.
     Ended(Exit),
+    /// It is there by its name, and the part of the engine that has it can't be reached: nothing is known of it but that, not
+    /// even whose it is. The record's id and time say nothing.
+    Away,
 }
 
 /// What an engine tells of an instance that bears this controller's tag.
@@ -96,7 +99,7 @@ pub enum BackendErrorKind {
     NoCapacity,
     /// A quota is used up.
     Quota,
-    /// The image is not there and can't be fetched.
+    /// The image, or the program that goes into it, is not there and can't be fetched.
     ImageMissing,
     /// The engine refuses us, or what is asked.
     NotAllowed,

@@ -215,6 +215,8 @@ impl World {
                 self.put(runner.clone(), now);
                 self.apply_ended(&runner.name.clone(), &exit, now);
             }
+            // It is not gone: all else is seen once it can be reached.
+            InstanceStatus::Away => {}
             status => {
                 let ready = status == InstanceStatus::Running;
                 // It may be half made: the create call is made again, and ends it.

@@ -48,7 +48,7 @@ impl World {
             match records.remove(&runner.name) {
                 // The row of an orphan registration, or of an instance thought gone: it is there after all.
                 Some(record) if !runner.instance.may_exist() => {
-                    if runner.instance.since() < began_at {
+                    if runner.instance.since() < began_at && record.status != InstanceStatus::Away {
                         self.put(Runner { instance: orphan_instance(&record, now), ..runner }, now);
                     }
                 }
@@ -72,6 +72,10 @@ impl World {
         }
         for (name, record) in records {
             if !name.is_of(self.controller) || self.was_gone_after(&name, began_at) {
+                continue;
+            }
+            // Its name alone does not make it ours: its tag is seen once it can be reached.
+            if record.status == InstanceStatus::Away && self.runner(&name).is_none() {
                 continue;
             }
             let instance = orphan_instance(&record, now);

@@ -192,9 +192,10 @@ impl Hostile<'_> {
     }
 
     fn instance_record(&mut self) -> InstanceRecord {
-        let status = match self.tape.pick(3) {
+        let status = match self.tape.pick(4) {
             0 => InstanceStatus::Booting,
             1 => InstanceStatus::Running,
+            2 => InstanceStatus::Away,
             _ => InstanceStatus::Ended(self.exit()),
         };
         let created_at = Some(self.time());

@@ -195,6 +195,7 @@ fn instance_record(
         "booting" => InstanceStatus::Booting,
         "running" => InstanceStatus::Running,
         "ended" => InstanceStatus::Ended(words::exit(rest)?),
+        "away" => InstanceStatus::Away,
         _ => return Err(format!("`{word}` is no state of an instance")),
     };
     let id = InstanceId(format!("i-{alias}").into());

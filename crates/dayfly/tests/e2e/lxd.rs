@@ -102,7 +102,11 @@ fn jobs() -> usize {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Server {
     /// Where it is; `None`: the one that all tests share.
-    directory: Option<PathBuf>,
+    pub directory: Option<PathBuf>,
+    /// This machine's address for its instances; `None`: that on their bridge.
+    pub host: Option<&'static str>,
+    /// The member of a cluster.
+    pub member: Option<&'static str>,
 }
 
 impl Server {
@@ -132,8 +136,16 @@ impl Server {
         listed.lines().map(str::to_owned).collect()
     }
 
+    /// The same by another member of its cluster.
+    pub fn on(self, member: &'static str) -> Self {
+        Self { member: Some(member), ..self }
+    }
+
     /// This machine's address on the network that instances are in.
     pub fn gateway(&self) -> String {
+        if let Some(host) = self.host {
+            return host.to_owned();
+        }
         let network = self.ask(&["profile", "device", "get", "default", "eth0", "network"]);
         let address = self.ask(&["network", "get", network.trim(), "ipv4.address"]);
         address.split('/').next().unwrap().trim().to_owned()
@@ -143,18 +155,21 @@ impl Server {
     pub fn settings(&self) -> String {
         let socket = |directory: &PathBuf| directory.join("unix.socket").display().to_string();
         let socket = self.directory.as_ref().map(socket);
-        socket.map_or_else(|| "{}".to_owned(), |socket| format!("{{ socket: {socket} }}"))
+        let socket = socket.map(|socket| format!("socket: {socket}"));
+        let member = self.member.map(|member| format!("target: {member}"));
+        let settings: Vec<String> = socket.into_iter().chain(member).collect();
+        format!("{{ {} }}", settings.join(", "))
     }
 }
 
 /// An image with the program under test as GitHub's runner; it goes with this.
-struct Image {
+pub struct Image {
     server: Server,
-    alias: String,
+    pub alias: String,
 }
 
 impl Image {
-    fn pack(server: &Server, has_runner: bool) -> Self {
+    pub fn pack(server: &Server, has_runner: bool) -> Self {
         let home = tempfile::tempdir().unwrap();
         let root = home.path().join("rootfs");
         for directory in
@@ -233,7 +248,7 @@ fn libraries() -> BTreeSet<PathBuf> {
 }
 
 /// Every job had an instance of its own.
-async fn each_its_own(site: &Site) {
+pub async fn each_its_own(site: &Site) {
     let state = site.github.get("state").await;
     let jobs = state["jobs"].as_array().unwrap();
     let runners: BTreeSet<&str> =
@@ -244,7 +259,7 @@ async fn each_its_own(site: &Site) {
     assert!(jobs.iter().all(once), "none ran twice");
 }
 
-async fn until_done(site: &Site, jobs: usize) {
+pub async fn until_done(site: &Site, jobs: usize) {
     // Each one for itself: how long all of them take hangs on the machine.
     for done in 1..=jobs {
         let what = format!("{done} jobs done");
@@ -323,8 +338,8 @@ static ONE_SERVER: Mutex<()> = Mutex::const_new(());
 async fn survive(demand: &'static str) {
     let _alone = ONE_SERVER.lock().await;
     let (jobs, mut network) = (jobs(), Network::default());
-    let mut private = Private::start(&[], PRESEED);
-    let server = Server { directory: Some(private.directory()) };
+    let mut private = Private::start(&[""; 0], PRESEED);
+    let server = Server { directory: Some(private.directory()), ..Server::default() };
     let image = Image::pack(&server, true);
     let making = Making::Lxd { image: image.alias.clone(), server: server.clone() };
     let mut site = Site::new(Setup { making, demand, max: 4, ..Setup::default() }).await;

@@ -12,6 +12,9 @@ mod github;
 mod kept_full;
 mod load;
 mod lxd;
+mod lxd_member;
+#[path = "../../../backends/tests/engines/lxd/members.rs"]
+mod lxd_members;
 #[path = "../../../backends/tests/engines/lxd/private.rs"]
 mod lxd_private;
 mod places;

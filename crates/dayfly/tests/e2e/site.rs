@@ -69,6 +69,8 @@ pub enum First {
     Bare,
     /// It hangs on every call.
     Hanging,
+    /// Another member of the cluster that makes the instances.
+    Member(&'static str),
 }
 
 /// What makes the instances.
@@ -234,6 +236,13 @@ impl Site {
                 (format!("{processes}, budget: {{ runners: {runners} }}"), image.to_owned())
             }
             First::Bare => (processes, self.path("nothing-here").display().to_string()),
+            First::Member(member) => {
+                let Making::Lxd { server, .. } = &self.setup.making else {
+                    panic!("processes have no members")
+                };
+                let server = server.clone().on(member);
+                (format!("lxd: {}", server.settings()), image.to_owned())
+            }
             First::Hanging => {
                 let socket = self.path("first.sock");
                 let load = Load::start(&socket, &self.path("first.log"));

@@ -17,7 +17,7 @@ const PRESEED: &str = "storage_pools: [{ name: default, driver: dir }]\n\
 #[tokio::test]
 #[ignore = "needs lxd"]
 async fn what_ends_while_the_server_is_away_is_told_later() {
-    let private = Private::start(&[], PRESEED);
+    let private = Private::start(&[""; 0], PRESEED);
     let lxc = Lxc { directory: Some(private.directory()) };
     image(&lxc);
     let server = LxdServer::Socket(private.directory().join("unix.socket"));

@@ -56,6 +56,7 @@ fail() { echo "wrong: $1"; exit 1; }
 [ "$(cat /in/file)" = "from the host" ] || fail mount
 echo x 2>/dev/null >/in/file && fail "read-only mount"
 [ "$(ls /sys/class/net)" = lo ] || fail network
+[ "$(cat /etc/docker/daemon.json)" = '{"registry-mirrors":["https://mirror.lan"]}' ] || fail mirror
 [ "$ACTIONS_RUNNER_INPUT_JITCONFIG" = any ] || fail registration
 [ -z "${RUNNER_ALLOW_RUNASROOT:-}" ] || fail root
 [ ! -e /run/dayfly/registration ] || fail "the registration's file"
@@ -81,6 +82,7 @@ exit 42
         user: Some("1001".into()),
         lxd: Some(LxdSpec {
             storage: Some("default".into()),
+            dockerhub_mirror: Some("https://mirror.lan".into()),
             config: [("user.team".into(), "build".into())].into(),
             ..LxdSpec::default()
         }),

@@ -1,10 +1,15 @@
 //! LXD, the real one.
 
+mod asked;
 mod cluster;
 mod contract;
+mod fake;
+mod fence;
 mod half_made;
 mod killed;
 mod life;
+mod members;
+mod odd_ends;
 mod private;
 mod program;
 mod refusals;
@@ -13,4 +18,8 @@ mod secrecy;
 mod server;
 mod silent;
 mod two;
+mod unready;
 mod vm;
+
+// By this name another suite has it too.
+use private as lxd_private;

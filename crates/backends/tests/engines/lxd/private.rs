@@ -13,6 +13,17 @@ use std::{
 const END_LOOKS_MAX: u32 = 3_000;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 
+/// Shows a program the interfaces of its own network, and the groups of processes that there are.
+const OWN_SYS: &str = "mount --rbind /sys/fs/cgroup /mnt && mount -t sysfs sysfs /sys && \
+    mount --rbind /mnt /sys/fs/cgroup && umount --lazy /mnt && exec \"$0\" \"$@\"";
+
+/// The words by which a server runs in a network namespace, as on a machine of its own.
+pub fn within(namespace: &str) -> Vec<String> {
+    let net = format!("--net=/run/netns/{namespace}");
+    let words = ["nsenter", &net, "unshare", "--mount", "--propagation", "slave"];
+    words.into_iter().chain(["sh", "-c", OWN_SYS]).map(str::to_owned).collect()
+}
+
 /// The server, its instances and its files; all of it goes with this.
 pub struct Private {
     home: tempfile::TempDir,
@@ -22,16 +33,16 @@ pub struct Private {
 
 impl Private {
     /// Starts it behind the words of another program, such as one that enters a network's namespace, and prepares it.
-    pub fn start(before: &[&str], preseed: &str) -> Self {
+    pub fn start(before: &[impl AsRef<str>], preseed: &str) -> Self {
         // Sockets have short paths; instances need a way through every directory above their files.
         let home = tempfile::Builder::new().prefix("dayfly-lxd-").tempdir().unwrap();
         fs::set_permissions(home.path(), fs::Permissions::from_mode(0o711)).unwrap();
         fs::create_dir(home.path().join("lxd")).unwrap();
-        let before = before.iter().map(|word| (*word).to_owned()).collect();
+        let before = before.iter().map(|word| word.as_ref().to_owned()).collect();
         let mut server = Self { home, before, daemon: None };
         server.start_again();
-        let mut init = server.command("lxd");
-        let mut init = init.args(["init", "--preseed"]).stdin(Stdio::piped()).spawn().unwrap();
+        let mut init = server.behind(&["lxd", "init", "--preseed"]);
+        let mut init = init.stdin(Stdio::piped()).spawn().unwrap();
         init.stdin.take().unwrap().write_all(preseed.as_bytes()).unwrap();
         assert!(init.wait().unwrap().success(), "lxd init: {}", server.log());
         server
@@ -45,10 +56,8 @@ impl Private {
     fn begin(&mut self) -> bool {
         assert!(self.daemon.is_none());
         let log = fs::File::create(self.home.path().join("log")).unwrap();
-        let words = self.before.iter().map(String::as_str).chain(["lxd", "--group", "lxd"]);
-        let words: Vec<&str> = words.collect();
-        let mut command = self.command(words[0]);
-        command.args(&words[1..]).stdin(Stdio::null());
+        let mut command = self.behind(&["lxd", "--group", "lxd"]);
+        command.stdin(Stdio::null());
         command.stdout(log.try_clone().unwrap()).stderr(log);
         self.daemon = Some(command.spawn().unwrap());
         let ready = self.command("lxd").args(["waitready", "--timeout", "60"]).status();
@@ -81,6 +90,14 @@ impl Private {
 
     fn log(&self) -> String {
         fs::read_to_string(self.home.path().join("log")).unwrap_or_default()
+    }
+
+    /// Another program's words come first.
+    fn behind(&self, words: &[&str]) -> Command {
+        let mut words = self.before.iter().map(String::as_str).chain(words.iter().copied());
+        let mut command = self.command(words.next().unwrap());
+        command.args(words);
+        command
     }
 
     fn command(&self, program: &str) -> Command {

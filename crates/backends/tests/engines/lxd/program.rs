@@ -90,9 +90,9 @@ async fn a_program_that_can_not_be_put_in_is_refused_with_its_reason() {
     };
     let why = "GitHub does not answer".to_owned();
     let missing = with(ProgramState::Missing { why });
-    check(missing, BackendErrorKind::Transient, "not at hand: GitHub does not answer").await;
+    check(missing, BackendErrorKind::ImageMissing, "not at hand: GitHub does not answer").await;
     let nowhere = home.path().join("nowhere");
-    check(ready(&nowhere), BackendErrorKind::Transient, "nowhere").await;
+    check(ready(&nowhere), BackendErrorKind::ImageMissing, "nowhere").await;
     let archive = pack(home.path(), "exit 0");
     let whole = fs::read(&archive).unwrap();
     fs::write(&archive, &whole[..whole.len() / 2]).unwrap();

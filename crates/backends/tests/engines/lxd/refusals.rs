@@ -26,7 +26,10 @@ async fn refusals_keep_the_servers_words() {
     let image = |image: &str| InstanceSpec { image: image.to_owned(), ..contract() };
     check(image("dayfly-none"), Kind::ImageMissing, "image alias not found").await;
     check(image("0123456789abcdef"), Kind::ImageMissing, "image").await;
-    check(image("https://127.0.0.1:1#none"), Kind::Transient, "127.0.0.1:1").await;
+    // Another server's trouble is this pool's alone.
+    for image_server in ["https://127.0.0.1:1#none", "lxd+https://127.0.0.1:1#none"] {
+        check(image(image_server), Kind::ImageMissing, "127.0.0.1:1").await;
+    }
     check(image("nowhere:none"), Kind::NotAllowed, "remotes").await;
     check(
         InstanceSpec { network: Some("dayfly-none".into()), ..contract() },

@@ -1,4 +1,4 @@
-//! An LXD server for the tests: one that answers, else one of this run's own.
+//! An LXD server for tests and benchmarks: one that answers, else one of this run's own.
 
 use std::{
     fs,
@@ -11,8 +11,10 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use super::step::is_installed;
-use crate::process::{Daemon, run, wait_until};
+use crate::{
+    process::{Daemon, run, wait_until},
+    test::step::is_installed,
+};
 
 /// Where the package and the snap have their servers.
 const DIRECTORIES: [&str; 2] = ["/var/lib/lxd", "/var/snap/lxd/common/lxd"];
@@ -22,6 +24,9 @@ const START_S: u32 = 60;
 
 /// How long it may take to stop its instances and its network.
 const STOP_PATIENCE: Duration = Duration::from_secs(60);
+
+/// This machine in the network of its instances.
+pub const GATEWAY: &str = "10.213.78.1";
 
 /// A bridge and a network of the tests' own: instances reach the simulated GitHub by it.
 const PRESEED: &str = r#"
@@ -62,7 +67,8 @@ impl Lxd {
         Self::start(log)
     }
 
-    fn start(log: &Path) -> Result<Self> {
+    /// Starts one of this run's own; `log` is for its output.
+    pub fn start(log: &Path) -> Result<Self> {
         // Sockets have short paths; instances need a way through every directory above their files.
         let home = tempfile::Builder::new().prefix("dayfly-lxd-").tempdir()?;
         fs::set_permissions(home.path(), std::os::unix::fs::PermissionsExt::from_mode(0o711))?;
@@ -95,7 +101,8 @@ impl Lxd {
         &self.directory
     }
 
-    fn command(&self, program: &str) -> Command {
+    /// One of its own programs, which is told where it is.
+    pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command.env("LXD_DIR", &self.directory);
         command

@@ -1,0 +1,51 @@
+//! Ended instances whose files can't be read: they are told as ended, and hold up nobody else.
+
+use std::time::Duration;
+
+use dayfly_core::{
+    model::{Exit, RunnerName},
+    ports::{Backend, InstanceStatus},
+};
+use tokio::time::timeout;
+
+use super::fake::{Fake, File, Instance};
+use crate::suite::runner;
+
+/// What the engine gives a list.
+const LIST_TIME: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn a_list_is_not_held_up_by_what_an_instance_made_of_its_files() {
+    let fake = Fake::start();
+    let lxd = fake.connect();
+    let [good, broken] = [(); 2].map(|()| runner(lxd.controller()));
+    // More of them than are asked after at once, in turn.
+    let pipes = [(); 9].map(|()| runner(lxd.controller()));
+    let ended = |exit| Instance { files: [("exit", exit)].into(), ..Instance::default() };
+    fake.add(&good, ended(File::Text("7\n")));
+    fake.add(&broken, ended(File::Broken));
+    let exits = async || {
+        let listed = timeout(LIST_TIME, lxd.list()).await.expect("the list is held up").unwrap();
+        let exits = listed.into_iter().map(|record| match record.status {
+            InstanceStatus::Ended(exit) => (record.runner, exit),
+            status => panic!("{status:?}"),
+        });
+        exits.collect::<Vec<_>>()
+    };
+    let of = |exits: &[(RunnerName, Exit)], runner: &RunnerName| {
+        exits.iter().find(|(of, _)| *of == *runner).map(|(_, exit)| exit.clone()).unwrap()
+    };
+    let told = exits().await;
+    assert_eq!(of(&told, &good).code, Some(7));
+    assert!(of(&told, &broken).error.unwrap().contains("read its exit code"), "{told:?}");
+    for runner in &pipes {
+        fake.add(runner, ended(File::Pipe));
+    }
+    let told = exits().await;
+    assert_eq!(told.len(), 11);
+    for runner in &pipes {
+        let exit = of(&told, runner);
+        assert_eq!(exit.code, None);
+        assert!(exit.error.unwrap().contains("no answer about its exit code"));
+    }
+}
