@@ -35,7 +35,7 @@ use crate::{
 const FIRST_LOOK: Duration = Duration::from_secs(1);
 
 /// How seldom the output of a runner that waits for its job is looked at.
-const LOOK_PAUSE_MAX: Duration = Duration::from_secs(60);
+const LOOK_PAUSE_MAX: Duration = Duration::from_secs(20);
 
 /// How much of the output is read for signs: the runner tells that it has its job within its first hundreds of bytes.
 const SIGNS_BYTES_MAX: usize = 64 << 10;
