@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dayfly_core::ports::ForgeError;
+use dayfly_core::ports::{ForgeError, ForgeErrorKind};
 use http::Method;
 use secrecy::SecretString;
 use serde::{Deserialize, de::DeserializeOwned};
@@ -16,7 +16,7 @@ use crate::{
     deliveries::DeliveryWire,
     hooks::{ConfigBody, ConfigWire, EVENT, HookChange, HookPlace, SHOWN_MAX},
     operation::Operation,
-    refusal::{Surface, unreadable},
+    refusal::{Surface, error, unreadable},
     scale_sets::json,
     scrub::clean,
 };
@@ -29,7 +29,7 @@ struct AppWire {
 }
 
 impl Shared {
-    /// Has the App's webhook lead to `url`.
+    /// Has the App's webhook lead to `url`, unless it leads to somebody else.
     pub(crate) async fn set_app_hook(
         &self,
         place: &HookPlace,
@@ -37,6 +37,15 @@ impl Shared {
         secret: &SecretString,
     ) -> Result<HookChange, ForgeError> {
         let operation = Operation::ChangeHook(place.words());
+        let known = self.app_hook_config(place).await?;
+        if let Some(elsewhere) = known.leads_elsewhere(url) {
+            let detail = format!(
+                "it leads to {}, where somebody else may hear by it: put {} in its place at the App's page",
+                clean(elsewhere, SHOWN_MAX),
+                clean(url, SHOWN_MAX)
+            );
+            return Err(error(&operation, ForgeErrorKind::Refused, &detail));
+        }
         let body = json(&operation, &ConfigBody::new(url, secret))?;
         let config = place.of_hook(0, &["config"]);
         self.as_own_app(&operation, Method::PATCH, &config, body).await?;
@@ -54,7 +63,17 @@ impl Shared {
 
     async fn app_hook_config(&self, place: &HookPlace) -> Result<ConfigWire, ForgeError> {
         let operation = Operation::ListHooks(place.words());
-        self.read_as_app(&operation, &place.of_hook(0, &["config"])).await
+        let read = self.read_as_app(&operation, &place.of_hook(0, &["config"])).await;
+        read.map_err(|refusal| match refusal.kind {
+            ForgeErrorKind::NotFound => {
+                let detail = format!(
+                    "{}; an App without a webhook has none to set: switch it on (\"Active\") at the App's page",
+                    refusal.detail
+                );
+                ForgeError { detail, ..refusal }
+            }
+            _ => refusal,
+        })
     }
 
     /// Whether the App's webhook tells us of jobs.
@@ -67,7 +86,7 @@ impl Shared {
         let config = self.app_hook_config(place).await.map_err(words)?;
         let mend = "`dayfly webhook install` mends it";
         if !config.leads_to(url) {
-            let leads = config.url.as_deref().filter(|known| !known.is_empty());
+            let leads = config.leads_elsewhere(url);
             let leads = leads.map_or_else(|| "nowhere".to_owned(), |to| clean(to, SHOWN_MAX));
             return Err(format!(
                 "it leads to {leads}, and not to {}: {mend}",

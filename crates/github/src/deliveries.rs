@@ -74,8 +74,12 @@ impl Shared {
                     newest = newest.max(reached);
                     redelivered += again;
                 }
-                // Whoever made the hook by hand need not let us see it: its jobs are read all the same.
-                Err(refusal) if matches!(refusal.kind, ForgeErrorKind::NotAllowed(_)) => {}
+                // Whoever made the hook by hand need not let us see it, and an App may have none yet: jobs are read all the same.
+                Err(refusal)
+                    if matches!(
+                        refusal.kind,
+                        ForgeErrorKind::NotAllowed(_) | ForgeErrorKind::NotFound
+                    ) => {}
                 Err(failure) => return Err(failure),
             }
         }

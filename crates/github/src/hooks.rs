@@ -253,6 +253,11 @@ impl ConfigWire {
         let same = |known: &str| known.trim_end_matches('/') == url.trim_end_matches('/');
         self.url.as_deref().is_some_and(same)
     }
+
+    /// Where it leads, where that is neither nowhere nor `url`.
+    pub fn leads_elsewhere(&self, url: &str) -> Option<&str> {
+        self.url.as_deref().filter(|known| !known.is_empty() && !self.leads_to(url))
+    }
 }
 
 impl HookWire {

@@ -8,7 +8,7 @@ use dayfly_core::{
 };
 use serde_json::Value;
 
-use super::{client::Client, cluster, create, destroy, hand_over, records};
+use super::{client::Client, cluster, create, destroy, fence, hand_over, records};
 
 /// The exit code of `check` for a backend that can't be used.
 const EXIT_BACKEND: u8 = 5;
@@ -130,6 +130,9 @@ async fn trial(
     let result = run(client, controller, &runner, &pool, spec).await;
     let removed = destroy::destroy(client, controller, &runner).await;
     removed.map_err(|error| error.to_string())?;
+    if let Some(fence) = spec.lxd.as_ref().and_then(|lxd| lxd.fence.as_ref()) {
+        fence::remove(client, controller, fence).await.map_err(|error| error.to_string())?;
+    }
     result.map_err(|error| error.to_string())?
 }
 

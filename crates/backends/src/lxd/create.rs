@@ -1,9 +1,9 @@
 //! Making an instance and starting its waiter.
 
-use std::{path::Path, time::Duration};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use dayfly_core::{
-    model::{ControllerId, InstanceSpec, RunnerName},
+    model::{ControllerId, InstanceSpec, LxdKind, RunnerName},
     ports::{BackendError, BackendErrorKind, CreateRequest, Created},
 };
 use reqwest::Method;
@@ -44,7 +44,8 @@ pub(super) async fn create(
     let operation = format!("create instance {runner}");
     let mut body = template::runner(controller, request.pool, runner, request.spec)?;
     let archive = program::archive(request.spec)?;
-    if let Some(fence) = request.spec.lxd.as_ref().and_then(|lxd| lxd.fence.as_ref()) {
+    let fence = request.spec.lxd.as_ref().and_then(|lxd| lxd.fence.as_ref());
+    if let Some(fence) = fence {
         fence::ensure(client, controller, &client.fences, fence).await?;
         let others = fence::others(client, body.profiles.as_deref()).await?;
         template::keep_only_the_first_interface(&mut body, others);
@@ -56,7 +57,12 @@ pub(super) async fn create(
                 return Ok(done);
             }
         }
-        Err(failed) => return Err(failed.changing(operation, &client.address)),
+        Err(failed) => {
+            if let Some(fence) = fence {
+                fence::doubt(&client.fences, controller, fence);
+            }
+            return Err(failed.changing(operation, &client.address));
+        }
     }
     let brought_up = async {
         bring_up(client, runner.as_str(), request.spec, archive).await?;
@@ -160,10 +166,17 @@ pub(super) async fn bring_up(
         Err(failed) if failed.is_so_already() => {}
         Err(failed) => return Err(told(&failed, "start instance")),
     }
-    if let Some(archive) = archive {
-        program::put(client, instance, spec, archive).await?;
+    let mirror = spec.lxd.as_ref().and_then(|lxd| lxd.dockerhub_mirror.as_deref());
+    let is_vm = spec.lxd.as_ref().is_some_and(|lxd| lxd.kind == LxdKind::Vm);
+    if is_vm && (archive.is_some() || mirror.is_some()) {
+        // Its agent takes files once it has booted, which a command waits for.
+        let booted = guest::run(client, instance, &["true"], &BTreeMap::new()).await;
+        booted.map_err(|failed| told(&failed, "wait for the agent of instance"))?;
     }
-    if let Some(mirror) = spec.lxd.as_ref().and_then(|lxd| lxd.dockerhub_mirror.as_deref()) {
+    if let Some(archive) = archive {
+        program::put(client, instance, archive).await?;
+    }
+    if let Some(mirror) = mirror {
         mirror::put(client, instance, mirror).await?;
     }
     let provision = archive.map_or("", |_| PROVISION);

@@ -131,6 +131,9 @@ mkdir -p "$run" && mkfifo "$run/bell" || refuse "$run can't be made"
 # Open at both ends, so that a ring is kept until it is heard and never waits.
 exec 3<>"$run/bell" || refuse "$run/bell can't be opened"
 
+# Only now, for the registration comes meanwhile; and before it is taken, for a warm instance has the time.
+await_network
+
 # Whether the registration lies there whole: it says its length first.
 is_there() {
   [ -s "$run/registration" ] || return 1
@@ -150,8 +153,6 @@ done
 unset text
 exec 4<"$run/registration" || refuse 'no registration came'
 rm -f "$run/bell"
-# Only now: the registration was on its way meanwhile.
-await_network
 umask 022
 # In the foreground, as above.
 DAYFLY_RECEIPT=$run/received /bin/sh -c "$waiter" dayfly "$@" <&4 >>"$state/console" 2>&1 3>&- 4<&-

@@ -1,14 +1,14 @@
 //! GitHub's runner program on its way into an instance: from a file here, without a network on the instance's side.
 
-use std::{collections::BTreeMap, path::Path};
+use std::path::Path;
 
 use dayfly_core::{
-    model::{InstanceSpec, LxdKind, ProgramState},
+    model::{InstanceSpec, ProgramState},
     ports::{BackendError, BackendErrorKind},
 };
 use tokio::fs::File;
 
-use super::{client::Client, files, guest};
+use super::{client::Client, files};
 use crate::failure::failure;
 
 /// Where the archive is put; the keeper takes it from there.
@@ -33,7 +33,6 @@ pub(super) fn archive(spec: &InstanceSpec) -> Result<Option<&Path>, BackendError
 pub(super) async fn put(
     client: &Client,
     instance: &str,
-    spec: &InstanceSpec,
     archive: &Path,
 ) -> Result<(), BackendError> {
     let unreadable = |error: std::io::Error| failed(&format!("{}: {error}", archive.display()));
@@ -41,11 +40,6 @@ pub(super) async fn put(
     let told = |failed: &super::error::Failed| {
         failed.changing(format!("put the runner program into {instance}"), &client.address)
     };
-    if spec.lxd.as_ref().is_some_and(|lxd| lxd.kind == LxdKind::Vm) {
-        // Its agent takes files once it has booted, which a command waits for.
-        let booted = guest::run(client, instance, &["true"], &BTreeMap::new()).await;
-        booted.map_err(|failed| told(&failed))?;
-    }
     files::put_large(client, instance, ARCHIVE, file).await.map_err(|failed| told(&failed))
 }
 

@@ -21,8 +21,15 @@ use crate::{
 /// How long a job is believed to wait for a runner without another word of GitHub's.
 pub const QUEUE_BELIEVED: SignedDuration = SignedDuration::from_mins(10);
 
-/// GitHub ends a job that no runner took for so long (docs: usage limits of self-hosted runners).
-const QUEUED_MAX: SignedDuration = SignedDuration::from_hours(24);
+/// For how long a job can be so far at most, where nobody may read it: GitHub ends one that no runner took after a day, one that
+/// runs after five, and one that waits for somebody's leave with its run, after 35 (docs: usage limits of self-hosted runners).
+fn longest(status: WorkflowJobStatus) -> SignedDuration {
+    SignedDuration::from_hours(match status {
+        WorkflowJobStatus::Queued => 24,
+        WorkflowJobStatus::InProgress => 5 * 24,
+        _ => 35 * 24,
+    })
+}
 
 /// How long a completed job is kept: to explain it, and so that a late double of its first event adds nothing.
 const COMPLETED_KEPT: SignedDuration = SignedDuration::from_hours(24);
@@ -317,11 +324,9 @@ impl World {
             }
             // It can't be known. A runner that idles costs less than a job that waits for ever.
             Err(error) if matches!(error.kind, ForgeErrorKind::NotAllowed(_)) => {
-                let waited_out = |known: &KnownJob| {
-                    known.row.job.status == WorkflowJobStatus::Queued
-                        && later(known.row.since, QUEUED_MAX) <= now
-                };
-                if self.workflow_job(id).is_some_and(waited_out) {
+                let is_over =
+                    |known: &KnownJob| later(known.row.since, longest(known.row.job.status)) <= now;
+                if self.workflow_job(id).is_some_and(is_over) {
                     self.end_untold(id, began_at, now);
                 } else {
                     self.hear_workflow_job(id, began_at);
@@ -329,7 +334,7 @@ impl World {
                 let Some(view) = self.scopes.get_mut(scope) else { return };
                 if !std::mem::replace(&mut view.catch_up.may_not_read, true) {
                     let what = format!(
-                        "scope {scope} may not read jobs, so that runners are made for what webhooks told last, true or not: {error}"
+                        "scope {scope} may not read a job, so that runners are made for what webhooks told last, true or not: {error}"
                     );
                     self.tell(EventKind::Alarm { pool: None, what }, now);
                 }

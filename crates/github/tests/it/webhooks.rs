@@ -242,8 +242,12 @@ async fn the_webhook_of_an_app_is_set_and_checked() {
         }
     };
     check(Err("it leads to nowhere")).await;
-    github.install_hook(place, "http://127.0.0.1:9/elsewhere", &secret).await.unwrap();
-    check(Err("it leads to http://127.0.0.1:9/elsewhere, and not to")).await;
+    let none = json!({ "do": "status", "status": 404 });
+    fixture.fault("app.hook", 1, none.clone()).await;
+    check(Err("switch it on (\"Active\") at the App's page")).await;
+    fixture.fault("app.hook", 1, none).await;
+    let refused = github.install_hook(place, &url, &secret).await.unwrap_err();
+    assert!(refused.to_string().contains("switch it on (\"Active\")"), "{refused}");
     assert_eq!(github.install_hook(place, &url, &secret).await.unwrap(), HookChange::Set);
     check(Ok("nothing was delivered yet")).await;
     // It hears of the jobs of all the owner's repositories, and tells which installation it is for.
@@ -271,26 +275,46 @@ async fn the_webhook_of_an_app_is_set_and_checked() {
     silent.install_hook(place, &url, &secret).await.unwrap();
     let verdict = silent.check_hook(place, &url).await.result.unwrap_err();
     assert!(verdict.contains("choose \"Workflow job\" at the App's page"), "{verdict}");
+
+    // What leads to somebody else is left to them.
+    let (_fixture, taken) = with_app(&["workflow_job"]).await;
+    let place = &taken.hook_places(&[])[0];
+    taken.install_hook(place, ELSEWHERE, &secret).await.unwrap();
+    let verdict = taken.check_hook(place, &url).await.result.unwrap_err();
+    assert!(verdict.contains(&format!("it leads to {ELSEWHERE}, and not to")), "{verdict}");
+    let refused = taken.install_hook(place, &url, &secret).await.unwrap_err().to_string();
+    assert!(refused.contains(&format!("it leads to {ELSEWHERE}, where somebody")), "{refused}");
+    let verdict = taken.check_hook(place, ELSEWHERE).await.result.unwrap();
+    assert!(verdict.contains("nothing was delivered yet"), "{verdict}");
 }
+
+/// Where nobody of ours hears.
+const ELSEWHERE: &str = "http://127.0.0.1:9/elsewhere";
 
 #[tokio::test]
 async fn failed_deliveries_of_an_app_are_sent_again_once() {
     let (url, task) = listener().await;
+    // One that leads elsewhere is none of ours.
     let (fixture, github) = with_app(&["workflow_job"]).await;
     let github = github.with_webhook(&url);
-    // One that leads elsewhere is none of ours.
-    let place = &github.hook_places(&[])[0];
     let secret = "a secret".to_owned().into();
-    github.install_hook(place, "http://127.0.0.1:9/elsewhere", &secret).await.unwrap();
+    github.install_hook(&github.hook_places(&[])[0], ELSEWHERE, &secret).await.unwrap();
     fixture.fault("hooks.deliver", 1, json!({ "do": "reset_before" })).await;
     queue(&fixture, "acme/app", "jobs", 1).await;
     assert_eq!(github.catch_up(&[], None).await.unwrap().redelivered, 0);
+    // Where the App has none, jobs are read all the same.
+    fixture.fault("app.hook", 1, json!({ "do": "status", "status": 404 })).await;
+    let caught = github.catch_up(&[], None).await.unwrap();
+    assert_eq!((caught.jobs.len(), caught.redelivered), (1, 0));
 
+    let (fixture, github) = with_app(&["workflow_job"]).await;
+    let github = github.with_webhook(&url);
+    let place = &github.hook_places(&[])[0];
     github.install_hook(place, &url, &secret).await.unwrap();
     fixture.fault("hooks.deliver", 2, json!({ "do": "reset_before" })).await;
     queue(&fixture, "acme/app", "jobs", 3).await;
     let caught = github.catch_up(&[], None).await.unwrap();
-    assert_eq!((caught.jobs.len(), caught.redelivered), (4, 3));
+    assert_eq!((caught.jobs.len(), caught.redelivered), (3, 2));
     let until = async {
         while github.catch_up(&[], caught.cursor).await.unwrap().redelivered > 0 {
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;

@@ -3,4 +3,4 @@
 mod place;
 mod rules;
 
-pub(super) use place::{Wanted, ensure, name_of, others, sweep};
+pub(super) use place::{Wanted, doubt, ensure, name_of, others, remove, sweep};

@@ -42,7 +42,11 @@ const INTERFACES_MAX: usize = 256;
 
 /// Networks that were wanted of late, by name: a look at a server tells nothing of what is about to be made.
 #[derive(Debug, Default)]
-pub(in crate::lxd) struct Wanted(Mutex<BTreeMap<String, Use>>);
+pub(in crate::lxd) struct Wanted {
+    uses: Mutex<BTreeMap<String, Use>>,
+    /// Held while one is made: a server that is asked twice at once refuses one of the two.
+    making: tokio::sync::Mutex<()>,
+}
 
 #[derive(Debug, Clone, Copy)]
 struct Use {
@@ -54,7 +58,7 @@ struct Use {
 impl Wanted {
     /// Notes that it is wanted; whether it need not be looked at.
     fn note(&self, name: &str) -> bool {
-        let mut wanted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut wanted = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
         let new = Use { wanted_at: Instant::now(), right_at: None };
         let known = wanted.entry(name.to_owned()).or_insert(new);
         known.wanted_at = new.wanted_at;
@@ -62,7 +66,7 @@ impl Wanted {
     }
 
     fn note_right(&self, name: &str, at: Option<Instant>) {
-        let mut wanted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut wanted = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = wanted.get_mut(name) {
             known.right_at = at;
         }
@@ -70,7 +74,7 @@ impl Wanted {
 
     /// Whether nobody wanted it for long. One that is seen for the first time is given as long.
     fn is_past(&self, name: &str) -> bool {
-        let mut wanted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut wanted = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
         let new = Use { wanted_at: Instant::now(), right_at: None };
         wanted.entry(name.to_owned()).or_insert(new).wanted_at.elapsed() > UNUSED_TIME
     }
@@ -110,6 +114,10 @@ pub(in crate::lxd) async fn ensure(
     if wanted.note(&name) {
         return Ok(());
     }
+    let _making = wanted.making.lock().await;
+    if wanted.note(&name) {
+        return Ok(());
+    }
     let began_at = Instant::now();
     let operation = format!("make network {name}, which keeps instances from others");
     let told = |failed: Failed| failed.changing(operation.as_str(), &client.address);
@@ -119,7 +127,7 @@ pub(in crate::lxd) async fn ensure(
     };
     let tag = json!({ KEY_CONTROLLER: controller.to_string() });
     let list = json!({ "name": name, "config": tag, "egress": egress(fence, &[]), "ingress": [] });
-    make(client, "/1.0/network-acls", &list).await.map_err(told)?;
+    make(client, "/1.0/network-acls", &name, &list).await.map_err(told)?;
     let path = format!("/1.0/networks/{name}");
     let is_there = match client.get::<Known>(&path, &[]).await {
         Ok(_) => true,
@@ -139,7 +147,7 @@ pub(in crate::lxd) async fn ensure(
     });
     let network = json!({ "name": name, "type": "bridge", "config": config });
     if !is_there {
-        make(client, "/1.0/networks", &network).await.map_err(told)?;
+        make(client, "/1.0/networks", &name, &network).await.map_err(told)?;
     }
     let network: Known = client.get(&path, &[]).await.map_err(told)?;
     let path = format!("/1.0/network-acls/{name}");
@@ -177,15 +185,47 @@ pub(in crate::lxd) async fn others(
     Ok(others)
 }
 
-/// Makes something, unless another call did.
-async fn make(client: &Client, path: &str, what: &Value) -> Result<(), Failed> {
-    match client.change(Method::POST, path, &[], Body::json(what)?).await {
-        Ok(_) => Ok(()),
-        Err(Failed::Refused { words, .. } | Failed::Fell(words)) if words.contains("already") => {
+/// Makes something, unless it is there.
+async fn make(client: &Client, kind: &str, name: &str, what: &Value) -> Result<(), Failed> {
+    let made = client.change(Method::POST, kind, &[], Body::json(what)?).await;
+    match made {
+        // In what words another one that makes the same is told of depends on when.
+        Err(Failed::Refused { .. } | Failed::Fell(_))
+            if client.get::<Known>(&format!("{kind}/{name}"), &[]).await.is_ok() =>
+        {
             Ok(())
         }
-        Err(failed) => Err(failed),
+        made => made.map(drop),
     }
+}
+
+/// Forgets that a fence was seen to be right: what lay behind it could not be made.
+pub(in crate::lxd) fn doubt(wanted: &Wanted, controller: ControllerId, fence: &Fence) {
+    wanted.note_right(&name_of(controller, fence), None);
+}
+
+/// Removes a fence that a controller made which is gone with the caller.
+pub(in crate::lxd) async fn remove(
+    client: &Client,
+    controller: ControllerId,
+    fence: &Fence,
+) -> Result<(), BackendError> {
+    let name = name_of(controller, fence);
+    let told = |failed: Failed| failed.changing(format!("remove network {name}"), &client.address);
+    for kind in ["networks", "network-acls"] {
+        let path = format!("/1.0/{kind}/{name}");
+        let known = match client.get::<Known>(&path, &[]).await {
+            Err(failed) if failed.is_absent() => continue,
+            known => known.map_err(told)?,
+        };
+        if known.is_ours(controller) {
+            match client.change(Method::DELETE, &path, &[], Body::Nothing).await {
+                Err(failed) if failed.is_absent() => {}
+                removed => removed.map(drop).map_err(told)?,
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Every address that the host has, as far as the server tells, with the bits that its network shares.
@@ -193,8 +233,16 @@ async fn host_addresses(client: &Client) -> Result<Vec<(IpAddr, u32)>, Failed> {
     let interfaces: Vec<Known> = client.get("/1.0/networks", &[("recursion", "1")]).await?;
     let mut addresses = Vec::new();
     // The host's ends of instances' interfaces have none.
-    let interfaces = interfaces.iter().filter(|known| !known.name.starts_with("veth"));
-    for interface in interfaces.take(INTERFACES_MAX) {
+    let interfaces: Vec<_> =
+        interfaces.iter().filter(|known| !known.name.starts_with("veth")).collect();
+    // One that is not looked at would be within reach.
+    if interfaces.len() > INTERFACES_MAX {
+        return Err(Failed::Fell(format!(
+            "the host has {} network interfaces, and no more than {INTERFACES_MAX} are looked at",
+            interfaces.len()
+        )));
+    }
+    for interface in interfaces {
         let path = format!("/1.0/networks/{}/state", interface.name);
         let state: Value = match client.get(&path, &[]).await {
             Ok(state) => state,

@@ -156,7 +156,8 @@ async fn a_fence_keeps_instances_from_the_host_from_each_other_and_from_what_is_
     let server = Server { lxc, lxd };
 
     let spec = fenced(&["10.213.97.0/25"], &[]);
-    let (one, other) = (server.instance(&spec).await, server.instance(&spec).await);
+    // At once, and neither finds the fence there.
+    let (one, other) = tokio::join!(server.instance(&spec), server.instance(&spec));
     let (network, _) = server.place(&one);
     let (_, neighbour) = server.place(&other);
     let gateway = server.lxc.ask(&["network", "get", &network, "ipv4.address"]);
@@ -198,4 +199,15 @@ async fn a_fence_keeps_instances_from_the_host_from_each_other_and_from_what_is_
     for runner in [&one, &other] {
         server.lxd.destroy(runner, false).await.unwrap();
     }
+    // A check tries all of it and leaves nothing, neither of its own fence.
+    let networks = || {
+        server.lxc.ask(&["query", "/1.0/networks"])
+            + &server.lxc.ask(&["query", "/1.0/network-acls"])
+    };
+    let before = networks();
+    let checked =
+        InstanceSpec { command: shell("exit 0").command, ..fenced(&["10.213.97.0/25"], &[]) };
+    let findings = Lxd::connect(&options, controller()).unwrap().check(&checked).await;
+    assert!(findings.iter().all(|finding| finding.result.is_ok()), "{findings:?}");
+    assert_eq!(networks(), before);
 }
