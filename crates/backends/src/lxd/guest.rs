@@ -123,16 +123,24 @@ async fn exec(
 /// The exit code of [`BEGIN`] and [`RING`] where the instance took too long.
 pub(super) const LATE: i64 = 75;
 
+/// The exit code of a ring whose runner had ended, and the one that the keeper writes down where no runner was begun.
+pub(super) const REFUSED: i64 = 78;
+
 /// What an exit code of [`BEGIN`] or [`RING`] means.
 pub(super) fn words(code: i64) -> &'static str {
     match code {
         LATE => "the instance did not get that far in time",
         76 => "the instance has taken a registration already, or its waiter has not begun",
         77 => "the keeper could not be started: the image needs /bin/sh, mkdir and setsid",
-        78 => "the instance's runner had ended",
+        REFUSED => "the instance's runner had ended",
         126 | 127 => "the image has no /bin/sh that can be run",
         _ => "the instance's shell failed",
     }
+}
+
+/// Whether a code is one of the scripts' own, or of a shell that there is none.
+pub(super) fn has_words(code: i64) -> bool {
+    matches!(code, LATE | 76 | 77 | REFUSED | 126 | 127)
 }
 
 #[cfg(test)]
