@@ -182,17 +182,26 @@ impl World {
                 // Before it holds anything up, a failed create call is its runner's to tell.
                 let told = !matches!(key, TroubleKey::Creates { .. })
                     || trouble.failures >= FAILURES_TO_PAUSE;
-                self.troubles.insert(key.clone(), trouble);
                 if told {
                     self.tell(event, now);
                 }
+                self.note_trouble(key, trouble);
             }
             None => {
-                if self.troubles.remove(&key).is_none() {
-                    return;
+                if self.troubles.remove(&key).is_some() {
+                    self.touch_trouble(key);
                 }
             }
         }
+    }
+
+    /// What is new about a trouble is nothing to tell.
+    pub(super) fn note_trouble(&mut self, key: TroubleKey, trouble: Trouble) {
+        self.troubles.insert(key.clone(), trouble);
+        self.touch_trouble(key);
+    }
+
+    fn touch_trouble(&mut self, key: TroubleKey) {
         match &key {
             TroubleKey::Creation { pool, .. } | TroubleKey::ScaleSet { pool } => {
                 let pool = pool.clone();
