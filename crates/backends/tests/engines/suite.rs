@@ -129,7 +129,7 @@ pub async fn ended(backend: &dyn Backend, runner: &RunnerName) -> Exit {
 
 fn assert_done((signs, exit): &(Vec<Sign>, Exit)) {
     assert_eq!(signs[..], [Sign::Listening, Sign::JobStarted, Sign::JobCompleted]);
-    assert_eq!(exit.code, Some(7));
+    assert_eq!(exit.code, Some(7), "{exit:?}");
     assert!(!exit.out_of_memory);
     assert_eq!(exit.last_output.last().map(String::as_str), Some("done"));
 }
