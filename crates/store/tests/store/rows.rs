@@ -222,7 +222,7 @@ pub fn every_state() -> Batch {
         Instance::Spent { since, id },
         Instance::Ended { since, exit },
         Instance::Removing { since, exit: None },
-        Instance::Gone { since },
+        Instance::Gone { since, ended: false },
     ];
     let registrations = vec![
         Registration::None,
