@@ -11,8 +11,8 @@ use super::{Pool, World, apply_registration::OWN_REMOVAL};
 use crate::{
     effect::Flight,
     model::{
-        Attempt, BackendName, Exit, Instance, PoolName, PoolState, Proof, Registration, RegistrationId,
-        Runner, RunnerName, ScopeName, TroubleKey,
+        Attempt, BackendName, Exit, Instance, Job, JobState, PoolName, PoolState, Proof,
+        Registration, RegistrationId, Runner, RunnerName, ScopeName, TroubleKey,
     },
     planted::{Bug, planted},
     ports::{BackendError, ForgeError, InstanceRecord, InstanceStatus, RunnerRecord},
@@ -121,7 +121,16 @@ impl World {
             &format!("{} bears our tag and the store does not know it: it is removed", orphan.name),
             now,
         );
+        let name = orphan.name.clone();
         self.put(orphan, now);
+        // A message may have told of its job before.
+        let runs = |job: &&Job| matches!(&job.state, JobState::Started { runner, .. } if **runner == *name.as_str());
+        let job = self.pools.get(name.pool_str()).and_then(|pool| pool.jobs.values().find(runs));
+        if let Some(job) = job.map(|job| job.id.clone())
+            && let Some(row) = self.runner(&name).cloned()
+        {
+            self.found_busy(row, Some(job), now);
+        }
     }
 
     pub(super) fn apply_registration_list(
@@ -178,7 +187,8 @@ impl World {
             // A name of ours without a row: minted by a daemon whose store was lost, or under way while we listed.
             if pools.contains(&name.pool()) && !self.was_gone_after(&name, began_at) {
                 let Some(backend) = self.backends.keys().next().cloned() else { return };
-                let mut orphan = Runner::orphan(name, backend, Instance::Gone { since: now, ended: false }, now);
+                let mut orphan =
+                    Runner::orphan(name, backend, Instance::Gone { since: now, ended: false }, now);
                 orphan.registration = Registration::InDoubt { since: now, id: Some(record.id) };
                 self.adopt(orphan, now);
             }
