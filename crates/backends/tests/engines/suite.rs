@@ -12,7 +12,7 @@ use tokio::{sync::Notify, time::timeout};
 use uuid::Uuid;
 
 /// Long enough for any engine on a loaded machine; reached only by a failure.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A runner program for the shell. What it does hangs on the registration that it gets.
 pub const RUNNER: &str = r#"
