@@ -35,6 +35,12 @@ pub enum TroubleKey {
         /// The scope.
         scope: ScopeName,
     },
+    /// The rate limit of a scope's credential: it holds up what asks the REST API, and nothing that asks the Actions service,
+    /// which does not count there.
+    RateLimit {
+        /// The scope.
+        scope: ScopeName,
+    },
     /// A pool's scale set and session.
     ScaleSet {
         /// The pool.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::{Pool, World, apply_registration::OWN_REMOVAL};
+use super::{Pool, World, apply::Api, apply_registration::OWN_REMOVAL};
 use crate::{
     effect::Flight,
     model::{
@@ -143,7 +143,7 @@ impl World {
         let records = match result {
             Ok(records) => records,
             Err(error) => {
-                self.credential_trouble(scope, &error, now);
+                self.credential_trouble(scope, &error, Api::Rest, now);
                 if let Some(view) = self.scopes.get_mut(scope) {
                     view.attempt =
                         Some(Attempt::after(view.attempt.as_ref(), &error.to_string(), now));

@@ -168,7 +168,9 @@ impl World {
                     TroubleKey::Backend { backend } | TroubleKey::Creates { backend } => {
                         (None, Some(backend.clone()), None)
                     }
-                    TroubleKey::Credential { scope } => (None, None, Some(scope.clone())),
+                    TroubleKey::Credential { scope } | TroubleKey::RateLimit { scope } => {
+                        (None, None, Some(scope.clone()))
+                    }
                     TroubleKey::ScaleSet { pool } => (Some(pool.clone()), None, None),
                 };
                 let event = EventKind::Trouble {
@@ -209,7 +211,8 @@ impl World {
             }
             TroubleKey::Backend { .. }
             | TroubleKey::Creates { .. }
-            | TroubleKey::Credential { .. } => self.touch_all(),
+            | TroubleKey::Credential { .. }
+            | TroubleKey::RateLimit { .. } => self.touch_all(),
         }
         self.changes.troubles.insert(key);
     }
