@@ -77,6 +77,7 @@ pub(super) fn plan(
 ) -> Option<Timestamp> {
     let Known { world, pool, of, scope, left } = known;
     let deadlines = of.map_or_else(Deadlines::default, |of| of.deadlines);
+    let missing = world.misses_instance(&row.name) || world.misses_registration(&row.name);
     // The states in which thousands of runners stand, for hours or in a burst, cost next to nothing.
     if row.retiring.is_none() && matches!(row.instance, Instance::Spent { .. }) {
         let since = match row.registration {
@@ -87,7 +88,7 @@ pub(super) fn plan(
             _ => None,
         };
         let until = since.map(|(since, time)| later(since, time));
-        if let Some(until) = until.filter(|_| !world.is_suspect(&row.name)) {
+        if let Some(until) = until.filter(|_| !missing) {
             if until > now {
                 return Some(until);
             }
@@ -163,7 +164,7 @@ impl Step<'_> {
             Registration::HandedOver { since, .. } => {
                 if self.retires() {
                     self.deregister(Proof::Removal);
-                } else if self.world.is_suspect(&self.row.name)
+                } else if self.world.misses_registration(&self.row.name)
                     || self.over(since, self.deadlines.starting)
                 {
                     self.ask(RegistrationCall::Find);
@@ -178,7 +179,7 @@ impl Step<'_> {
                     && self.over(*since, OFFLINE_MAX)
                 {
                     self.retire(Reason::WentOffline);
-                } else if self.world.is_suspect(&self.row.name) {
+                } else if self.world.misses_registration(&self.row.name) {
                     self.ask(RegistrationCall::Find);
                 }
             }
@@ -273,7 +274,7 @@ impl Step<'_> {
                     self.fail(Reason::BootTimeout);
                 } else if self.is_free() && self.is_outdated() {
                     self.retire(Reason::ImageReplaced);
-                } else if self.world.is_suspect(&self.row.name) {
+                } else if self.world.misses_instance(&self.row.name) {
                     self.inspect();
                 }
             }
@@ -284,7 +285,7 @@ impl Step<'_> {
                     self.retire(Reason::ImageReplaced);
                 } else if self.is_free() && self.over(since, self.deadlines.warm) {
                     self.retire(Reason::WarmExpired);
-                } else if self.world.is_suspect(&self.row.name) {
+                } else if self.world.misses_instance(&self.row.name) {
                     self.inspect();
                 }
             }
@@ -296,7 +297,7 @@ impl Step<'_> {
                     let reason =
                         if self.row.had_job { Reason::JobDone } else { Reason::IdleRemoved };
                     self.retire(reason);
-                } else if self.world.is_suspect(&self.row.name) {
+                } else if self.world.misses_instance(&self.row.name) {
                     self.inspect();
                 }
             }

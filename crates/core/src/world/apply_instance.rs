@@ -181,7 +181,7 @@ impl World {
         record: Option<InstanceRecord>,
         now: Timestamp,
     ) {
-        self.suspects.remove(&runner.name);
+        self.missing_instances.remove(&runner.name);
         if let Some(record) = record {
             runner.instance_attempt = None;
             self.put(runner.clone(), now);

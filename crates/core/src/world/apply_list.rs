@@ -66,7 +66,7 @@ impl World {
                     );
                     if lasting && runner.instance.since() < began_at {
                         self.touch(runner.name.pool_str());
-                        self.suspects.insert(runner.name);
+                        self.missing_instances.insert(runner.name);
                     }
                 }
             }
@@ -233,7 +233,7 @@ impl World {
                 self.apply_found(runner, record, now);
             }
             (Registration::Online { .. } | Registration::HandedOver { .. }, None) if before => {
-                self.suspects.insert(runner.name);
+                self.missing_registrations.insert(runner.name);
             }
             (Registration::Online { .. } | Registration::HandedOver { .. }, Some(record))
                 if before && record.busy == Some(true) =>

@@ -76,7 +76,7 @@ impl World {
         record: Option<RunnerRecord>,
         now: Timestamp,
     ) {
-        let was_suspect = self.suspects.remove(&runner.name);
+        let was_suspect = self.missing_registrations.remove(&runner.name);
         runner.registration_attempt = None;
         let Some(record) = record else {
             return match runner.registration {

@@ -61,7 +61,8 @@ impl World {
                 })
                 .collect(),
             flights: BTreeMap::new(),
-            suspects: BTreeSet::new(),
+            missing_instances: BTreeSet::new(),
+            missing_registrations: BTreeSet::new(),
             early: BTreeSet::new(),
             first_creates: BTreeSet::new(),
             past: VecDeque::new(),

@@ -67,7 +67,9 @@ pub struct World {
     workflow_jobs: WorkflowJobs,
     troubles: BTreeMap<TroubleKey, Trouble>,
     flights: BTreeMap<Flight, Timestamp>,
-    suspects: BTreeSet<RunnerName>,
+    /// Runners that a complete list of instances, or of registrations, did not have.
+    missing_instances: BTreeSet<RunnerName>,
+    missing_registrations: BTreeSet<RunnerName>,
     /// Instances whose waiter was ready before their create call returned.
     early: BTreeSet<RunnerName>,
     /// Instances whose create call under way is the first: what it refuses was never made.
@@ -179,10 +181,16 @@ impl World {
         self.past.iter().rev().find(|past| past.name.as_str() == name)
     }
 
-    /// Whether an instance was missing in a complete list, and must be looked up by name.
+    /// Whether a runner's instance was missing in a complete list, and must be looked up by name.
     #[must_use]
-    pub fn is_suspect(&self, name: &RunnerName) -> bool {
-        self.suspects.contains(name)
+    pub fn misses_instance(&self, name: &RunnerName) -> bool {
+        self.missing_instances.contains(name)
+    }
+
+    /// Whether a runner's registration was missing in a complete list, and must be looked up by name.
+    #[must_use]
+    pub fn misses_registration(&self, name: &RunnerName) -> bool {
+        self.missing_registrations.contains(name)
     }
 
     /// Every scope.

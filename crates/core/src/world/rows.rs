@@ -52,7 +52,8 @@ impl World {
             pool.runners.remove(&name);
             pool.offline.remove(&name);
             self.forgotten.runners.insert(name.clone(), generation);
-            self.suspects.remove(&name);
+            self.missing_instances.remove(&name);
+            self.missing_registrations.remove(&name);
             self.early.remove(&name);
             self.past_at.insert(name.clone(), now);
             self.past.push_back(past);
