@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     census::Census,
     earlier,
+    places::{Breaker, breaker},
     pool::{rest_until, rest_waits},
     scale_set::{call, close_session, waits_until},
 };
@@ -14,7 +15,7 @@ use crate::{
     effect::{Membership, ScaleSetCall},
     model::{
         Instance, PoolSpec, Registration, Runner, ScaleSetTrack, ScopeName, SessionTrack, Spec,
-        later,
+        TroubleKey, later,
     },
     world::{Action, Pool, World},
 };
@@ -151,6 +152,33 @@ pub(super) fn registrations_left(
     Some((left.saturating_sub(unregistered(world, scope)), limit.resets_at))
 }
 
+/// How many runners more can be registered while one of them boots. What stands warm and no job waits for asks for nothing yet,
+/// and what waits for a backend that makes nothing is not on its way.
+pub(crate) fn in_time_left(world: &World, of: &PoolSpec, now: Timestamp) -> u32 {
+    let in_time = u32::try_from(of.deadlines.booting.as_secs()).unwrap_or(u32::MAX);
+    let makes = |row: &Runner| {
+        let key = TroubleKey::Backend { backend: row.backend.clone() };
+        world.trouble(&key).is_none()
+            && !matches!(breaker(world, &row.backend, now), Breaker::Open(_))
+    };
+    let pools = world.pools().filter(|pool| pool.state.registers_in.as_ref() == Some(&of.scope));
+    let count = pools.map(|pool| {
+        let (mut stand, mut come) = (0, 0);
+        for row in pool.runners.values().filter(|row| is_unregistered(row)) {
+            match (&row.instance, &row.registration) {
+                (Instance::Ready { .. }, Registration::None | Registration::Gone { .. }) => {
+                    stand += 1;
+                }
+                (Instance::Planned { .. }, _) => come += usize::from(makes(row)),
+                _ => come += 1,
+            }
+        }
+        // Nothing is queued for one that is only kept full: all that stands there may be registered.
+        come + if pool.routed { stand.min(pool.queue.len()) } else { stand }
+    });
+    in_time.saturating_sub(u32::try_from(count.sum::<usize>()).unwrap_or(u32::MAX))
+}
+
 /// How many runners more may be made now, and when it may be more: no more are on their way than the credential can still
 /// register, nor than it can while one of them boots, for GitHub asks for a second between two writes (protocol.md, 5.5).
 pub(super) fn creations_left(
@@ -167,9 +195,7 @@ pub(super) fn creations_left(
     match registrations_left(world, &of.scope, now) {
         Some((left, resets_at)) => {
             // Each registration that is made changes the limit, which wakes the pool.
-            let in_time = u32::try_from(of.deadlines.booting.as_secs()).unwrap_or(u32::MAX);
-            let in_time = in_time.saturating_sub(unregistered(world, &of.scope));
-            (left.min(in_time), Some(resets_at))
+            (left.min(in_time_left(world, of, now)), Some(resets_at))
         }
         None => (u32::MAX, None),
     }
@@ -177,21 +203,22 @@ pub(super) fn creations_left(
 
 /// Runners of a scope that will still ask for a registration.
 fn unregistered(world: &World, scope: &ScopeName) -> u32 {
-    let waits = |row: &&Runner| {
-        row.retiring.is_none()
-            && matches!(
-                row.instance,
-                Instance::Planned { .. }
-                    | Instance::Creating { .. }
-                    | Instance::Booting { .. }
-                    | Instance::Ready { .. }
-            )
-            && matches!(
-                row.registration,
-                Registration::None | Registration::Gone { .. } | Registration::Minting { .. }
-            )
-    };
     let pools = world.pools().filter(|pool| pool.state.registers_in.as_ref() == Some(scope));
-    let count = pools.map(|pool| pool.runners.values().filter(waits).count()).sum::<usize>();
-    u32::try_from(count).unwrap_or(u32::MAX)
+    let waits = |pool: &Pool| pool.runners.values().filter(|row| is_unregistered(row)).count();
+    u32::try_from(pools.map(waits).sum::<usize>()).unwrap_or(u32::MAX)
+}
+
+fn is_unregistered(row: &Runner) -> bool {
+    row.retiring.is_none()
+        && matches!(
+            row.instance,
+            Instance::Planned { .. }
+                | Instance::Creating { .. }
+                | Instance::Booting { .. }
+                | Instance::Ready { .. }
+        )
+        && matches!(
+            row.registration,
+            Registration::None | Registration::Gone { .. } | Registration::Minting { .. }
+        )
 }

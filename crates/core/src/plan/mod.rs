@@ -19,6 +19,7 @@ mod webhook;
 
 use jiff::Timestamp;
 
+pub(crate) use alone::in_time_left;
 pub use capacity::advertised_capacity;
 pub use census::Census;
 pub use demand::{Demand, demand};

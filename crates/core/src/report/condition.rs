@@ -12,7 +12,9 @@ use crate::{
         Attempt, DemandSource, Instance, PoolSpec, Registration, Runner, ScaleSetSpec,
         ScaleSetTrack, SessionTrack, Spec, Trouble, TroubleKey, later,
     },
-    plan::{Breaker, Census, breaker, is_left, limits_at, registrations_left, target_of},
+    plan::{
+        Breaker, Census, breaker, in_time_left, is_left, limits_at, registrations_left, target_of,
+    },
     planted::{Bug, planted},
     world::{Pool, World},
 };
@@ -220,6 +222,14 @@ fn registering_conditions(
             of.scope
         );
         say(ConditionKind::Credential, detail, Some(resets_at));
+    } else if registrations_left(world, &of.scope, now).is_some()
+        && in_time_left(world, of, now) == 0
+    {
+        let detail = format!(
+            "as many runners are on their way in scope {} as GitHub lets register while one of them boots",
+            of.scope
+        );
+        say(ConditionKind::Credential, detail, None);
     }
     found
 }

@@ -40,6 +40,9 @@ impl World {
             |before| before.generation,
         );
         pool.note_absence(&next);
+        // It asks for no registration for now: others of its scope may.
+        let stands = to == Phase::Warm && from != Some(to);
+        let frees = pool.state.registers_in.clone().filter(|_| stands);
         let stalled =
             !matches!(next.instance, Instance::Creating { .. }) && pool.stalled.remove(&name);
         if to == Phase::Gone {
@@ -67,6 +70,11 @@ impl World {
         }
         if takes_before != takes {
             self.count_used(takes_before, takes);
+        }
+        if frees.is_some() {
+            for pool in self.pools.values_mut().filter(|pool| pool.state.registers_in == frees) {
+                pool.touched = true;
+            }
         }
         // Other pools make their runners elsewhere until then.
         if stalled {
