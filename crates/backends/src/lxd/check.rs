@@ -52,7 +52,7 @@ async fn reach(client: &Client) -> Result<String, String> {
     let text = |name: &str| server["environment"][name].as_str().unwrap_or("?").to_owned();
     if server["auth"] != "trusted" {
         return Err(format!(
-            "{} does not trust dayfly's certificate: run `lxc config trust add` there",
+            "{} does not trust dayfly's certificate: run `lxc config trust add`, or `incus config trust add`, there",
             client.address
         ));
     }

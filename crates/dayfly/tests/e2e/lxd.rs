@@ -10,13 +10,14 @@ use std::{
     time::Duration,
 };
 
+use dayfly_backends::lxd::Product;
 use dayfly_core::model::ControllerId;
 use serde_json::Value;
 use tokio::sync::Mutex;
 
 use crate::{
     github::GitHub,
-    lxd_private::Private,
+    lxd_private::{Private, Programs, tried},
     processes::DAYFLY,
     site::{Making, Setup, Site},
     webhooks,
@@ -98,9 +99,10 @@ fn jobs() -> usize {
     std::env::var("DAYFLY_E2E_JOBS").map_or(20, |number| number.parse().unwrap())
 }
 
-/// An LXD server.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// A server of LXD or Incus.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
+    pub product: Product,
     /// Where it is; `None`: the one that all tests share.
     pub directory: Option<PathBuf>,
     /// This machine's address for its instances; `None`: that on their bridge.
@@ -109,23 +111,26 @@ pub struct Server {
     pub member: Option<&'static str>,
 }
 
+impl Default for Server {
+    fn default() -> Self {
+        Self { product: tried(), directory: None, host: None, member: None }
+    }
+}
+
 impl Server {
     /// Asks it as its own program does.
     pub fn run(&self, words: &[&str]) -> Output {
-        let mut command = Command::new("lxc");
+        let programs = Programs::of(self.product);
+        let mut command = Command::new(programs.client);
         if let Some(directory) = &self.directory {
-            command.env("LXD_DIR", directory);
+            command.env(programs.directory, directory);
         }
         command.args(words).output().unwrap()
     }
 
     fn ask(&self, words: &[&str]) -> String {
         let output = self.run(words);
-        assert!(
-            output.status.success(),
-            "lxc {words:?}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     }
 
@@ -151,14 +156,18 @@ impl Server {
         address.split('/').next().unwrap().trim().to_owned()
     }
 
-    /// A backend's settings.
+    /// A backend.
     pub fn settings(&self) -> String {
+        let product = match self.product {
+            Product::Lxd => "lxd",
+            Product::Incus => "incus",
+        };
         let socket = |directory: &PathBuf| directory.join("unix.socket").display().to_string();
         let socket = self.directory.as_ref().map(socket);
         let socket = socket.map(|socket| format!("socket: {socket}"));
         let member = self.member.map(|member| format!("target: {member}"));
         let settings: Vec<String> = socket.into_iter().chain(member).collect();
-        format!("{{ {} }}", settings.join(", "))
+        format!("{product}: {{ {} }}", settings.join(", "))
     }
 }
 

@@ -27,7 +27,7 @@ fn busy(runners: &Value, backend: &str) -> usize {
 async fn a_member_is_gone_for_a_while_and_back() {
     let mut cluster = Cluster::start(3);
     let directory = Some(cluster.directory());
-    let server = Server { directory, host: Some(HOST), member: Some("node2") };
+    let server = Server { directory, host: Some(HOST), member: Some("node2"), ..Server::default() };
     let image = Image::pack(&server, true);
     let making = Making::Lxd { image: image.alias.clone(), server };
     let more = "    placement: spread\n".to_owned();

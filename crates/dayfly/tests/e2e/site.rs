@@ -219,7 +219,7 @@ impl Site {
                 self.load = Some(Load::start(&socket, &self.path("load.log")));
                 (format!("noop: {{ socket: {} }}", socket.display()), "none".to_owned())
             }
-            Making::Lxd { image, server } => (format!("lxd: {}", server.settings()), image),
+            Making::Lxd { image, server } => (server.settings(), image),
             Making::Docker { image, socket } => {
                 self.setup.more.push_str("    pull: never\n    network: host\n");
                 (format!("docker: {{ host: \"unix://{}\" }}", socket.display()), image)
@@ -241,7 +241,7 @@ impl Site {
                     panic!("processes have no members")
                 };
                 let server = server.clone().on(member);
-                (format!("lxd: {}", server.settings()), image.to_owned())
+                (server.settings(), image.to_owned())
             }
             First::Hanging => {
                 let socket = self.path("first.sock");

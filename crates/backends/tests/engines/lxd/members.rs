@@ -5,7 +5,7 @@ use std::{
     process::{Command, id},
 };
 
-use super::lxd_private::{Private, within};
+use super::lxd_private::{Private, Programs, tried, within};
 
 /// This machine's address at the hub, by which instances reach it.
 pub const HOST: &str = "10.213.92.254";
@@ -72,9 +72,11 @@ impl Cluster {
     }
 
     fn lxc(&self, words: &[&str]) -> String {
-        let mut command = Command::new("lxc");
-        let output = command.env("LXD_DIR", self.directory()).args(words).output().unwrap();
-        assert!(output.status.success(), "lxc {words:?}: {output:?}");
+        let programs = Programs::of(tried());
+        let mut command = Command::new(programs.client);
+        let output =
+            command.env(programs.directory, self.directory()).args(words).output().unwrap();
+        assert!(output.status.success(), "{words:?}: {output:?}");
         String::from_utf8(output.stdout).unwrap()
     }
 }
