@@ -126,7 +126,8 @@ fn of_registrations(
         let any = || spec.pools.values().next();
         let place = pool.or_else(any).and_then(|pool| pool.places.first());
         let Some(backend) = place.map(|place| place.backend.clone()) else { continue };
-        let mut row = Runner::orphan(name.clone(), backend, Instance::Gone { since: now }, now);
+        let mut row =
+            Runner::orphan(name.clone(), backend, Instance::Gone { since: now, ended: false }, now);
         row.registration = in_doubt;
         rows.insert(name, row);
     }

@@ -185,7 +185,7 @@ fn busy(name: RunnerName, backend: &BackendName, now: Timestamp) -> Runner {
     runner.had_job = true;
     runner.instance = Instance::Spent { since: now, id };
     runner.registration =
-        Registration::Busy { since: now, id: RegistrationId(1), job, completed_at: None };
+        Registration::Busy { since: now, id: Some(RegistrationId(1)), job, completed_at: None };
     runner
 }
 

@@ -66,6 +66,16 @@ pub(super) fn credential_until(world: &World, scope: &ScopeName) -> Option<Times
         .map(|trouble| trouble.next_attempt_at)
 }
 
+/// Whether nothing is asked of the REST API: the credential is refused, or its rate limit is used up.
+pub(super) fn rest_waits(world: &World, scope: &ScopeName, now: Timestamp) -> bool {
+    rest_until(world, scope).is_some_and(|until| until > now)
+}
+
+pub(super) fn rest_until(world: &World, scope: &ScopeName) -> Option<Timestamp> {
+    let limit = world.trouble(&TroubleKey::RateLimit { scope: scope.clone() });
+    credential_until(world, scope).max(limit.map(|trouble| trouble.next_attempt_at))
+}
+
 /// How many runners a pool is to have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Target {
@@ -186,8 +196,12 @@ fn mint(
     if need == 0 {
         return None;
     }
-    if credential_waits(world, &scope, now) {
-        return credential_until(world, &scope);
+    let until = match membership {
+        Membership::ScaleSet(_) => credential_until(world, &scope),
+        Membership::Alone { .. } => rest_until(world, &scope),
+    };
+    if until.is_some_and(|until| until > now) {
+        return until;
     }
     let fast = |row: &Runner| {
         world.backend(&row.backend).is_some_and(|backend| backend.capabilities.boots_fast)

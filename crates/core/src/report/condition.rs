@@ -108,11 +108,17 @@ pub fn pool_conditions(world: &World, spec: &Spec, pool: &Pool, now: Timestamp) 
     if world.is_stopping() {
         found.push(say(ConditionKind::PoolClosed, "the daemon is ending".into(), None));
     }
-    if let Some(known) = world.trouble(&TroubleKey::Credential { scope: of.scope.clone() })
-        && known.next_attempt_at > now
-    {
-        let what = format!("GitHub refuses scope {}", of.scope);
-        found.push(trouble(ConditionKind::Credential, &what, known, now));
+    let scope = || of.scope.clone();
+    let refused = world.trouble(&TroubleKey::Credential { scope: scope() });
+    // A scale set asks nothing of the REST API, which has the rate limit.
+    let limited = world
+        .trouble(&TroubleKey::RateLimit { scope: scope() })
+        .filter(|_| of.scale_set().is_none());
+    for known in [refused, limited].into_iter().flatten() {
+        if known.next_attempt_at > now {
+            let what = format!("GitHub refuses scope {}", of.scope);
+            found.push(trouble(ConditionKind::Credential, &what, known, now));
+        }
     }
     found.extend(match of.scale_set() {
         Some(set) => scale_set_conditions(world, pool, set, now),

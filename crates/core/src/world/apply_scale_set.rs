@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::World;
+use super::{World, apply::Api};
 use crate::{
     effect::{ScaleSetCall, ScaleSetOutcome},
     model::{
@@ -239,7 +239,7 @@ impl World {
             _ => {}
         }
         if let Some(scope) = self.scope_of(name.as_str()) {
-            self.credential_trouble(&scope, error, now);
+            self.credential_trouble(&scope, error, Api::Service, now);
         }
         let key = TroubleKey::ScaleSet { pool: name.clone() };
         let conflict =

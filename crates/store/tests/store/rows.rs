@@ -58,7 +58,7 @@ pub fn full_runner(number: u64) -> Runner {
         instance: Instance::Removing { since: at(7), exit: Some(exit) },
         registration: Registration::Busy {
             since: at(5),
-            id: RegistrationId(i64::MAX),
+            id: Some(RegistrationId(i64::MAX)),
             job: Some(JobId(ODD.into())),
             completed_at: Some(Timestamp::MAX),
         },
@@ -222,7 +222,7 @@ pub fn every_state() -> Batch {
         Instance::Spent { since, id },
         Instance::Ended { since, exit },
         Instance::Removing { since, exit: None },
-        Instance::Gone { since },
+        Instance::Gone { since, ended: false },
     ];
     let registrations = vec![
         Registration::None,
@@ -231,7 +231,7 @@ pub fn every_state() -> Batch {
         Registration::HandingOver { since, id: registered },
         Registration::HandedOver { since, id: registered },
         Registration::Online { since, id: registered },
-        Registration::Busy { since, id: registered, job: None, completed_at: None },
+        Registration::Busy { since, id: Some(registered), job: None, completed_at: None },
         Registration::InDoubt { since, id: None },
         Registration::Removing { since, id: None, proof: Proof::Removal },
         Registration::Removing { since, id: Some(registered), proof: Proof::Absence },
