@@ -58,7 +58,7 @@ fn archive(version: &str) -> Vec<u8> {
 }
 
 /// The bridge and the network of a server that a test may kill.
-const PRESEED: &str = r#"
+pub const PRESEED: &str = r#"
 networks:
   - name: dayfly1
     type: bridge
@@ -71,14 +71,14 @@ profiles:
       eth0: { type: nic, name: eth0, network: dayfly1 }
 "#;
 
-/// What a server that was killed leaves of its network: the bridge of [`PRESEED`], and the interfaces of instances that
-/// ended while it was away.
+/// What a server that was killed leaves of its network: the bridge of [`PRESEED`], or that of a second one, and the
+/// interfaces of instances that ended while it was away.
 #[derive(Default)]
-struct Network(Vec<String>);
+pub struct Network(Vec<String>);
 
 impl Network {
     /// Notes the interfaces that instances have now.
-    fn note(&mut self, server: &Server) {
+    pub fn note(&mut self, server: &Server) {
         let instances = server.ask(&["query", "/1.0/instances?recursion=1"]);
         let instances: Vec<Value> = serde_json::from_str(&instances).unwrap();
         let names = instances.iter().map(|known| &known["config"]["volatile.eth0.host_name"]);
@@ -88,7 +88,7 @@ impl Network {
 
 impl Drop for Network {
     fn drop(&mut self) {
-        for name in self.0.iter().map(String::as_str).chain(["dayfly1"]) {
+        for name in self.0.iter().map(String::as_str).chain(["dayfly1", "dayfly2"]) {
             let _ = Command::new("ip").args(["link", "del", name]).output();
         }
     }
@@ -132,6 +132,11 @@ impl Server {
         let output = self.run(words);
         assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The names of all instances, whoever's they are.
+    pub fn names(&self) -> String {
+        self.ask(&["list", "--format", "csv", "--columns", "n"])
     }
 
     /// The names of a controller's instances.
@@ -340,8 +345,8 @@ async fn the_runner_program_is_put_in_and_kept_new() {
     site.end_clean().await;
 }
 
-/// Servers that a test may kill have one bridge and one network: there is one at a time.
-static ONE_SERVER: Mutex<()> = Mutex::const_new(());
+/// Servers that a test may kill have bridges and networks of the same names: there is one test at a time.
+pub static ONE_SERVER: Mutex<()> = Mutex::const_new(());
 
 /// Runs jobs on a server of its own while that dies once and the daemon twice.
 async fn survive(demand: &'static str) {

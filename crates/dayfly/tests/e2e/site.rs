@@ -61,7 +61,7 @@ pub struct Setup {
 }
 
 /// A pool's first backend.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum First {
     /// Processes, with a budget of so many runners.
     Limited(usize),
@@ -69,8 +69,8 @@ pub enum First {
     Bare,
     /// It hangs on every call.
     Hanging,
-    /// Another member of the cluster that makes the instances.
-    Member(&'static str),
+    /// Another server, or another member of the cluster, with the same image.
+    Lxd(lxd::Server),
 }
 
 /// What makes the instances.
@@ -231,18 +231,12 @@ impl Site {
     fn first(&mut self, image: &str) -> Option<(String, String)> {
         let directory = self.path("first-instances");
         let processes = format!("process: {{ directory: {} }}", directory.display());
-        Some(match self.setup.first? {
+        Some(match self.setup.first.clone()? {
             First::Limited(runners) => {
                 (format!("{processes}, budget: {{ runners: {runners} }}"), image.to_owned())
             }
             First::Bare => (processes, self.path("nothing-here").display().to_string()),
-            First::Member(member) => {
-                let Making::Lxd { server, .. } = &self.setup.making else {
-                    panic!("processes have no members")
-                };
-                let server = server.clone().on(member);
-                (server.settings(), image.to_owned())
-            }
+            First::Lxd(server) => (server.settings(), image.to_owned()),
             First::Hanging => {
                 let socket = self.path("first.sock");
                 let load = Load::start(&socket, &self.path("first.log"));
