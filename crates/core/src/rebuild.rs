@@ -146,6 +146,7 @@ fn of_sets(
             let scale_set = ScaleSetTrack::Present {
                 id: record.id,
                 group: record.group,
+                group_name: None,
                 scope: of.scope.clone(),
                 name: record.name.clone(),
                 labels: record.labels.clone(),

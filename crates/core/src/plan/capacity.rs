@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     census::Census,
-    places::{Breaker, breaker},
+    places::{Breaker, attempts_left, breaker},
     pool::is_open,
 };
 use crate::{
@@ -40,7 +40,7 @@ pub fn advertised_capacity(
     if !is_open(world, spec, pool) {
         return 0;
     }
-    let soon = of.places.iter().filter_map(|place| ready_soon(world, spec, of, place, now));
+    let soon = of.places.iter().filter_map(|place| ready_soon(world, spec, pool, of, place, now));
     let Some(soon) = soon.reduce(u32::saturating_add) else {
         return 0;
     };
@@ -49,10 +49,12 @@ pub fn advertised_capacity(
     census.live().saturating_add(soon).min(room)
 }
 
-/// How many more a place can have online within four minutes; `None` where it takes none.
+/// How many more a place can have online within four minutes; `None` where it takes none. Where a few at a time show whether
+/// they work again, GitHub is promised no more: it never takes back what it assigned, and fails what found no runner.
 fn ready_soon(
     world: &World,
     spec: &Spec,
+    pool: &Pool,
     of: &PoolSpec,
     place: &Place,
     now: Timestamp,
@@ -69,7 +71,8 @@ fn ready_soon(
         return None;
     }
     let part = part_of_budget(world, spec, &of.name, &place.backend, backend);
-    Some(backend.capabilities.ready_in_four_minutes.min(part))
+    let attempts = attempts_left(world, pool, of, place, now);
+    Some(backend.capabilities.ready_in_four_minutes.min(part).min(attempts))
 }
 
 /// A pool that shares what is left of a budget.

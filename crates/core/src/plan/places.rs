@@ -181,13 +181,12 @@ impl<'a> Places<'a> {
         };
         for row in pool.runners.values().filter(|row| row.instance.may_live()) {
             *places.live.entry(&row.backend).or_default() += 1;
-            if matches!(row.instance, Instance::Planned { .. } | Instance::Creating { .. }) {
+            if is_unmade(row) {
                 *places.unmade.entry(&row.backend).or_default() += 1;
             }
-            let stands_at = stands_at(row);
-            if is_unproven(row) && stands_at.is_none_or(|at| at > now) {
+            if still_unproven(row, now) {
                 *places.unproven.entry(&row.backend).or_default() += 1;
-                if let Some(at) = stands_at {
+                if let Some(at) = stands_at(row) {
                     let first = places.stands_at.entry(&row.backend).or_insert(at);
                     *first = at.min(*first);
                 }
@@ -340,9 +339,44 @@ pub(super) fn left<'a>(
     (places.left(room), places.again(room))
 }
 
+/// How many more of a pool's runners a place makes before one of them has shown that they work.
+pub(super) fn attempts_left(
+    world: &World,
+    pool: &Pool,
+    of: &PoolSpec,
+    place: &Place,
+    now: Timestamp,
+) -> u32 {
+    let trouble = world.trouble(&place.creation_key(&of.name));
+    let most = match breaker(world, &place.backend, now) {
+        Breaker::HalfOpen(_) => 1,
+        Breaker::Closed | Breaker::Open(_) => u32::MAX,
+    };
+    let most = trouble.map_or(most, |trouble| trouble.attempts_max(now).min(most));
+    if most == u32::MAX {
+        return most;
+    }
+    let full = trouble.is_some_and(Trouble::is_full);
+    let attempts = |row: &&Runner| {
+        row.backend == place.backend
+            && match full {
+                true => is_unmade(row),
+                false => row.instance.may_live() && still_unproven(row, now),
+            }
+    };
+    let attempts = pool.runners.values().filter(attempts).count();
+    most.saturating_sub(u32::try_from(attempts).unwrap_or(u32::MAX))
+}
+
+/// Whether a runner's instance is asked for and not made.
+fn is_unmade(row: &Runner) -> bool {
+    matches!(row.instance, Instance::Planned { .. } | Instance::Creating { .. })
+}
+
 /// Whether a runner that may live has yet to show that it works.
-fn is_unproven(row: &Runner) -> bool {
-    row.retiring.is_none()
+fn still_unproven(row: &Runner, now: Timestamp) -> bool {
+    stands_at(row).is_none_or(|at| at > now)
+        && row.retiring.is_none()
         && !matches!(row.instance, Instance::Removing { .. })
         && !matches!(row.registration, Registration::Busy { .. } | Registration::Online { .. })
 }

@@ -151,6 +151,8 @@ pub(super) fn plan(
         let reason =
             if pool.state.deleting.is_some() { Reason::PoolRemoved } else { Reason::Drained };
         retire_all(&census, &reason, actions);
+    } else if scale_set::is_left(pool, of) {
+        retire_all(&census, &Reason::ImageReplaced, actions);
     } else if open && (pool.heard_at.is_some() || alone::is_set_up(pool, of)) {
         // Before GitHub was heard in this life, a scale set's counts are those of another day.
         due = earlier(due, give_up(of, &census, target, now, actions));

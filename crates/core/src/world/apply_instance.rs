@@ -369,11 +369,13 @@ impl World {
         }
     }
 
-    /// A runner has a job: proof that its pool works on its backend, though not that there is room for more.
+    /// A runner has a job: proof that its pool works on its backend, where it was begun after the last failure;
+    /// though not that there is room for more.
     pub(super) fn found_busy(&mut self, runner: Runner, job: Option<JobId>, now: Timestamp) {
         let key = creation_key(&runner);
         if let Ok(runner) = runner.busy(job.clone(), now) {
-            if self.troubles.get(&key).is_some_and(|known| !known.is_full()) {
+            let proves = |known: &Trouble| !known.is_full() && runner.created_at > known.last_at;
+            if self.troubles.get(&key).is_some_and(proves) {
                 self.set_trouble(key, None, now);
             }
             // The news of its job comes after its end.

@@ -259,7 +259,15 @@ impl World {
                 && known.heard_at < began_at
                 && self.routes().scope_of(&known.row.job.repository) == Some(scope)
         };
-        let missing: Vec<KnownJob> = self.workflow_jobs().filter(over).cloned().collect();
+        let over: Vec<KnownJob> = self.workflow_jobs().filter(over).cloned().collect();
+        // No runner would be made for one that no pool takes: to read it is not worth a request.
+        let (missing, foreign): (Vec<_>, Vec<_>) =
+            over.into_iter().partition(|known| known.pool.is_some());
+        for known in foreign {
+            if later(known.row.since, longest(known.row.job.status)) <= now {
+                self.end_untold(known.row.job.id, began_at, now);
+            }
+        }
         for known in &missing {
             self.leave_queue(known.row.job.id);
             // Nothing that was told of it is believed any more.

@@ -196,7 +196,8 @@ impl World {
     pub fn scope_of(&self, pool: &str) -> Option<ScopeName> {
         let pool = self.pools.get(pool)?;
         match &pool.state.scale_set {
-            ScaleSetTrack::Present { scope, .. } => Some(scope.clone()),
+            ScaleSetTrack::Present { scope, .. }
+            | ScaleSetTrack::Deleting { scope: Some(scope), .. } => Some(scope.clone()),
             _ => pool.state.registers_in.clone().or_else(|| pool.scope.clone()),
         }
     }

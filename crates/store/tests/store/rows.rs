@@ -87,6 +87,7 @@ pub fn full_pool(generation: u64) -> PoolState {
         scale_set: ScaleSetTrack::Present {
             id: ScaleSetId(7),
             group: RunnerGroupId(1),
+            group_name: None,
             scope: ScopeName::new("acme").unwrap(),
             name: ODD.to_owned(),
             labels: vec!["linux".to_owned()],
@@ -278,7 +279,7 @@ pub fn every_state() -> Batch {
             SessionTrack::Stored { id: SessionId("stored".into()) },
         ),
         (
-            ScaleSetTrack::Deleting { since, id: ScaleSetId(7) },
+            ScaleSetTrack::Deleting { since, id: ScaleSetId(7), scope: None },
             SessionTrack::Closing { id: SessionId("closing".into()), since },
         ),
     ];
