@@ -115,7 +115,9 @@ fn kind(table: &Table<'_>, base: &Path, problems: &mut Problems) -> Option<Backe
     match **kind {
         "docker" if is_plain => Some(BackendConfig::Docker(DockerConfig::default())),
         "docker" => docker(node, base, problems).map(BackendConfig::Docker),
-        "lxd" | "incus" => lxd::server(node, base, problems).map(BackendConfig::Lxd),
+        "lxd" | "incus" => {
+            lxd::server(node, **kind == "incus", base, problems).map(BackendConfig::Lxd)
+        }
         "process" if is_plain => Some(BackendConfig::Process { directory: None }),
         "process" => {
             let table = Table::of(node, &keys::PROCESS, problems)?;

@@ -121,6 +121,8 @@ pub enum BackendConfig {
 /// How a server of LXD or Incus is reached, and what of it is used.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LxdConfig {
+    /// Whether it is Incus.
+    pub is_incus: bool,
     /// Where it is.
     pub server: LxdServerConfig,
     /// The project; `None`: the default one.

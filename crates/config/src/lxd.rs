@@ -23,10 +23,15 @@ const OWN_KEYS: &str = "user.dayfly.";
 const SETUP_BYTES_MAX: usize = 64 << 10;
 
 /// A server.
-pub(crate) fn server(node: &Node, base: &Path, problems: &mut Problems) -> Option<LxdConfig> {
+pub(crate) fn server(
+    node: &Node,
+    is_incus: bool,
+    base: &Path,
+    problems: &mut Problems,
+) -> Option<LxdConfig> {
     // `lxd:` with nothing behind it is a server of this machine.
     if matches!(node.value, Value::Nothing) {
-        return Some(LxdConfig::default());
+        return Some(LxdConfig { is_incus, ..LxdConfig::default() });
     }
     let table = Table::of(node, &keys::LXD, problems)?;
     let url = table.text("url", problems).and_then(|url| checked_url(&url, problems));
@@ -56,7 +61,7 @@ pub(crate) fn server(node: &Node, base: &Path, problems: &mut Problems) -> Optio
             server_certificate,
         }
     };
-    Some(LxdConfig { server, project, target })
+    Some(LxdConfig { is_incus, server, project, target })
 }
 
 fn checked_url(url: &Text<'_>, problems: &mut Problems) -> Option<String> {

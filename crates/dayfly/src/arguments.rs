@@ -117,7 +117,7 @@ pub enum Pool {
 /// What can be done with a backend's server.
 #[derive(Debug, Subcommand)]
 pub enum Backend {
-    /// Has a remote LXD or Incus trust dayfly's certificate, by the token of `lxc config trust add`, read from stdin
+    /// Has a remote LXD or Incus trust dayfly's certificate, by the token of `lxc config trust add` or `incus config trust add`, read from stdin
     Trust(Trust),
 }
 

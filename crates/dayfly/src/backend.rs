@@ -93,7 +93,9 @@ fn write(path: &Path, certificate: &str) -> Result<(), Failure> {
 fn token() -> Result<SecretString, Failure> {
     let input = std::io::stdin().lock();
     if input.is_terminal() {
-        eprintln!("The token that `lxc config trust add --name dayfly` printed on the server:");
+        eprintln!(
+            "The token that `lxc config trust add --name dayfly`, or `incus config trust add dayfly`, printed on the server:"
+        );
     }
     let mut line = String::new();
     input

@@ -34,6 +34,9 @@ const PACKAGES: [(&str, &str); 14] = [
     ("qemu-img", "qemu-utils"),
 ];
 
+/// Incus's server, where Debian has it. The tests start it.
+const INCUSD: &str = "/usr/libexec/incus/incusd";
+
 /// How long a Docker daemon may take from its start to its first answer.
 const DOCKERD_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -69,9 +72,15 @@ impl Needs {
         if may_install && let Err(error) = install() {
             needs.missing.push(format!("packages: {error:#}"));
         }
+        if may_install && let Err(error) = install_incus() {
+            needs.missing.push(format!("incus: {error:#}"));
+        }
         let absent = absent().map(|(program, _)| program).collect::<Vec<_>>();
         if !absent.is_empty() {
             needs.missing.push(format!("programs: {}", absent.join(", ")));
+        }
+        if !Path::new(INCUSD).exists() {
+            needs.missing.push(format!("program: {INCUSD}"));
         }
         if let Err(error) = needs.find_docker(target) {
             needs.missing.push(format!("docker: {error:#}"));
@@ -169,14 +178,37 @@ fn install() -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    println!("== installing {}", missing.join(", "));
+    apt(&missing, &[])
+}
+
+/// Installs Incus, which Debian 12 has in its backports alone. They are heeded for this, and for nothing else; what is
+/// installed is not replaced by anything of theirs.
+fn install_incus() -> Result<()> {
+    if Path::new(INCUSD).exists() {
+        return Ok(());
+    }
+    let release = std::fs::read_to_string("/etc/os-release").context("read /etc/os-release")?;
+    let codename = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
+    let codename = codename.context("/etc/os-release does not tell Debian's codename")?;
+    let known = std::fs::read_to_string("/etc/apt/sources.list").unwrap_or_default();
+    let directory = tempfile::tempdir()?;
+    let list = directory.path().join("sources.list");
+    let backports = format!("deb http://deb.debian.org/debian {codename}-backports main\n");
+    std::fs::write(&list, format!("{known}\n{backports}"))?;
+    let sources = format!("Dir::Etc::SourceList={}", list.display());
+    apt(&["incus-base", "incus-client"], &["-o", &sources])
+}
+
+/// Installs packages.
+fn apt(packages: &[&str], options: &[&str]) -> Result<()> {
+    println!("== installing {}", packages.join(", "));
     let apt = || {
         let mut command = Command::new("apt-get");
-        command.env("DEBIAN_FRONTEND", "noninteractive");
+        command.env("DEBIAN_FRONTEND", "noninteractive").args(options);
         command
     };
     run(apt().args(["update", "-qq"]))?;
-    run(apt().args(["install", "-y", "-qq", "--no-install-recommends"]).args(&missing))
+    run(apt().args(["install", "-y", "-qq", "--no-install-recommends"]).args(packages))
 }
 
 /// Fetches GitHub's published descriptions, against which the simulator's answers are validated.

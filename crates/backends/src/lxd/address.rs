@@ -11,19 +11,40 @@ use secrecy::SecretString;
 
 use crate::failure::failure;
 
-/// The sockets of LXD's package, of its snap, and of Incus.
-const SOCKETS: [&str; 3] = [
-    "/var/lib/lxd/unix.socket",
-    "/var/snap/lxd/common/lxd/unix.socket",
-    "/var/lib/incus/unix.socket",
-];
+/// Whose server it is. Both speak the same API, and differ where their programs and packages do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Product {
+    /// Canonical's LXD.
+    #[default]
+    Lxd,
+    /// Incus, which began as LXD 5.
+    Incus,
+}
 
-/// The directories of a server, as its own programs are told of them.
-const DIRECTORIES: [&str; 2] = ["LXD_DIR", "INCUS_DIR"];
+impl Product {
+    /// The directory of a server, as its own programs are told of it.
+    const fn directory(self) -> &'static str {
+        match self {
+            Self::Lxd => "LXD_DIR",
+            Self::Incus => "INCUS_DIR",
+        }
+    }
+
+    /// Where packages put its socket: LXD's package and its snap; Incus's own, and what its client looks for too
+    /// (`client/connection.go`).
+    const fn sockets(self) -> [&'static str; 2] {
+        match self {
+            Self::Lxd => ["/var/lib/lxd/unix.socket", "/var/snap/lxd/common/lxd/unix.socket"],
+            Self::Incus => ["/var/lib/incus/unix.socket", "/run/incus/unix.socket"],
+        }
+    }
+}
 
 /// How to reach a server, and what of it is used.
 #[derive(Debug, Clone, Default)]
 pub struct LxdOptions {
+    /// Whose it is.
+    pub product: Product,
     /// Where it is.
     pub server: LxdServer,
     /// The project; `None`: the default one.
@@ -35,7 +56,7 @@ pub struct LxdOptions {
 /// Where a server is.
 #[derive(Debug, Clone, Default)]
 pub enum LxdServer {
-    /// On this machine: in `LXD_DIR` or `INCUS_DIR`, else where the packages put it.
+    /// On this machine: in `LXD_DIR`, or `INCUS_DIR`, else where its packages put it.
     #[default]
     Found,
     /// On this machine, by its socket.
@@ -79,27 +100,24 @@ impl Address {
     ///
     /// # Errors
     /// Where the address can't be used.
-    pub(super) fn resolve(server: &LxdServer) -> Result<Self, BackendError> {
+    pub(super) fn resolve(product: Product, server: &LxdServer) -> Result<Self, BackendError> {
         match server {
             LxdServer::Socket(path) => Ok(Self::Socket(path.clone())),
             LxdServer::Found => {
-                let told = DIRECTORIES
-                    .iter()
-                    .filter_map(env::var_os)
-                    .find(|directory| !directory.is_empty());
-                Ok(Self::Socket(found(told.map(PathBuf::from), Path::exists)))
+                let told = env::var_os(product.directory()).filter(|told| !told.is_empty());
+                Ok(Self::Socket(found(product, told.map(PathBuf::from), Path::exists)))
             }
             LxdServer::Remote(remote) => remote_url(&remote.url).map(Self::Url),
         }
     }
 }
 
-fn found(told: Option<PathBuf>, exists: impl Fn(&Path) -> bool) -> PathBuf {
+fn found(product: Product, told: Option<PathBuf>, exists: impl Fn(&Path) -> bool) -> PathBuf {
     if let Some(directory) = told {
         return directory.join("unix.socket");
     }
-    let known = SOCKETS.iter().map(Path::new);
-    known.clone().find(|path| exists(path)).unwrap_or(Path::new(SOCKETS[0])).to_owned()
+    let known = product.sockets().map(Path::new);
+    known.into_iter().find(|path| exists(path)).unwrap_or(known[0]).to_owned()
 }
 
 fn remote_url(text: &str) -> Result<Url, BackendError> {
@@ -124,15 +142,21 @@ mod tests {
 
     #[test]
     fn the_socket_is_found_where_the_packages_put_it() {
-        let check = |told: Option<&str>, there: &[&str], expected: &str| {
+        let every = [Product::Lxd.sockets(), Product::Incus.sockets()].concat();
+        let check = |product, told: Option<&str>, there: &[&str], expected: &str| {
             let exists = |path: &Path| there.iter().any(|known| Path::new(known) == path);
-            assert_eq!(found(told.map(PathBuf::from), exists), Path::new(expected));
+            assert_eq!(found(product, told.map(PathBuf::from), exists), Path::new(expected));
         };
-        check(None, &[], SOCKETS[0]);
-        check(None, &[SOCKETS[1]], SOCKETS[1]);
-        check(None, &[SOCKETS[2], SOCKETS[1]], SOCKETS[1]);
-        check(None, &[SOCKETS[2]], SOCKETS[2]);
-        check(Some("/srv/lxd"), &SOCKETS, "/srv/lxd/unix.socket");
+        for product in [Product::Lxd, Product::Incus] {
+            let [package, other] = product.sockets();
+            check(product, None, &[], package);
+            check(product, None, &[other], other);
+            check(product, None, &every, package);
+            check(product, Some("/srv/there"), &every, "/srv/there/unix.socket");
+        }
+        // Another's server is not taken for one of its own.
+        check(Product::Lxd, None, &Product::Incus.sockets(), "/var/lib/lxd/unix.socket");
+        check(Product::Incus, None, &Product::Lxd.sockets(), "/var/lib/incus/unix.socket");
     }
 
     #[test]

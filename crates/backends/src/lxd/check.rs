@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dayfly_core::{
-    model::{ControllerId, InstanceSpec, LxdKind, PoolName, RunnerName, Suffix},
+    model::{ControllerId, Fence, InstanceSpec, LxdKind, PoolName, RunnerName, Suffix},
     ports::{BackendError, CreateRequest, Finding, InstanceStatus, JitConfig},
 };
 use serde_json::Value;
@@ -32,6 +32,9 @@ pub(super) async fn check(
     findings.extend(
         risks(spec).into_iter().map(|risk| finding("what jobs may do to the host", Ok(risk))),
     );
+    if let Some(fence) = spec.lxd.as_ref().and_then(|lxd| lxd.fence.as_ref()) {
+        findings.push(finding("what jobs may reach", Ok(reaches(controller, fence))));
+    }
     findings.push(finding("the storage of instances", storage(client, spec).await));
     findings.push(finding(
         "make, start and end an instance of the pool",
@@ -52,7 +55,7 @@ async fn reach(client: &Client) -> Result<String, String> {
     let text = |name: &str| server["environment"][name].as_str().unwrap_or("?").to_owned();
     if server["auth"] != "trusted" {
         return Err(format!(
-            "{} does not trust dayfly's certificate: run `lxc config trust add` there",
+            "{} does not trust dayfly's certificate: run `lxc config trust add`, or `incus config trust add`, there",
             client.address
         ));
     }
@@ -79,6 +82,21 @@ fn risks(spec: &InstanceSpec) -> Vec<String> {
         );
     }
     risks
+}
+
+/// What a pool's lists let its jobs reach, in words.
+fn reaches(controller: ControllerId, fence: &Fence) -> String {
+    let network = fence::name_of(controller, fence);
+    let [deny, allow] = [&fence.deny, &fence.allow].map(|networks| networks.join(", "));
+    let reached = match (deny.as_str(), allow.as_str()) {
+        ("", "") => "everything but the host and each other".to_owned(),
+        ("", allow) => format!("{allow}, and nothing else"),
+        (deny, "") => format!("everything but {deny}, the host and each other"),
+        (deny, allow) => {
+            format!("everything but {deny}, the host and each other; of these networks {allow}")
+        }
+    };
+    format!("{reached}, by a network of dayfly's own, {network}")
 }
 
 /// What the pool's storage says about the time that each instance takes.
@@ -173,6 +191,26 @@ mod tests {
     use dayfly_core::model::LxdSpec;
 
     use super::*;
+
+    #[test]
+    fn what_lists_let_jobs_reach_is_told() {
+        let check = |deny: &[&str], allow: &[&str], expected: &str| {
+            let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+            let fence = Fence { deny: owned(deny), allow: owned(allow) };
+            let told = reaches(ControllerId(uuid::Uuid::nil()), &fence);
+            let (reached, network) = told.split_once(", by a network of dayfly's own, ").unwrap();
+            assert_eq!(reached, expected);
+            assert!(network.starts_with("dfly"), "{told}");
+        };
+        check(&[], &[], "everything but the host and each other");
+        check(&["10.0.0.0/8"], &[], "everything but 10.0.0.0/8, the host and each other");
+        check(&[], &["192.0.2.0/24"], "192.0.2.0/24, and nothing else");
+        check(
+            &["10.0.0.0/8"],
+            &["10.1.2.3/32"],
+            "everything but 10.0.0.0/8, the host and each other; of these networks 10.1.2.3/32",
+        );
+    }
 
     #[test]
     fn risks_are_told() {

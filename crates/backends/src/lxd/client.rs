@@ -6,11 +6,11 @@ use bytes::{Bytes, BytesMut};
 use dayfly_core::ports::BackendError;
 use reqwest::{Method, RequestBuilder, StatusCode, Url, redirect::Policy};
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::fs::File;
+use tokio::{fs::File, time::sleep};
 use tokio_util::io::ReaderStream;
 
 use super::{
-    address::{Address, LxdOptions, LxdServer},
+    address::{Address, LxdOptions, LxdServer, Product},
     error::{Failed, chain},
     fence::Wanted,
     tls,
@@ -32,6 +32,10 @@ const PART_BYTES: usize = 256 << 10;
 
 /// For how long the server is asked to hold back its answer to "has it ended?", in seconds; then it is asked again.
 const HELD_S: u64 = 60;
+
+/// How long until an operation is asked after whose wait was refused: a server that refuses every wait is not asked without
+/// end. It keeps an operation for 5 s after its end.
+const BETWEEN_WAITS: Duration = Duration::from_millis(100);
 
 /// How long an operation is waited for. A first image is downloaded and unpacked within it, and goes on where nobody
 /// waits any more.
@@ -78,7 +82,7 @@ impl Client {
     /// # Errors
     /// Where an address or a certificate can't be used.
     pub(super) fn new(options: &LxdOptions) -> Result<Self, BackendError> {
-        let address = Address::resolve(&options.server)?;
+        let address = Address::resolve(options.product, &options.server)?;
         let base = match &address {
             Address::Url(url) => url.clone(),
             // The socket is the host; this name is not looked up.
@@ -87,6 +91,11 @@ impl Client {
         };
         let http = build(&address, &options.server)?;
         Ok(Self { address, options: options.clone(), http, base, fences: Wanted::default() })
+    }
+
+    /// Whose server it is.
+    pub(super) fn product(&self) -> Product {
+        self.options.product
     }
 
     /// The member of a cluster that instances are made on.
@@ -205,11 +214,20 @@ impl Client {
         if !plain {
             return Err(Failed::Lost("it names an operation that is none".to_owned()));
         }
-        let path = format!("/1.0/operations/{id}/wait");
+        let path = format!("/1.0/operations/{id}");
         let held = HELD_S.to_string();
         let ended = async {
             loop {
-                let operation: Operation = self.get(&path, &[("timeout", &held)]).await?;
+                let held = self.get(&format!("{path}/wait"), &[("timeout", &held)]).await;
+                let operation: Operation = match held {
+                    // Incus 6.0 tells of an operation that failed, and of one that goes on for longer, as if the wait had
+                    // failed: the operation itself knows.
+                    Err(Failed::Refused { .. }) => {
+                        sleep(BETWEEN_WAITS).await;
+                        self.get(&path, &[]).await?
+                    }
+                    held => held?,
+                };
                 match operation.status_code {
                     200 => return Ok(operation),
                     100..=199 => {}

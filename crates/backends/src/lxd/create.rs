@@ -42,7 +42,8 @@ pub(super) async fn create(
 ) -> Result<Created, BackendError> {
     let runner = request.runner;
     let operation = format!("create instance {runner}");
-    let mut body = template::runner(controller, request.pool, runner, request.spec)?;
+    let mut body =
+        template::runner(client.product(), controller, request.pool, runner, request.spec)?;
     let archive = program::archive(request.spec)?;
     let fence = request.spec.lxd.as_ref().and_then(|lxd| lxd.fence.as_ref());
     if let Some(fence) = fence {

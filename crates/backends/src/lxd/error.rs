@@ -21,7 +21,7 @@ const QUOTA: [&str; 4] =
 
 /// Words that tell that the image can't be had; lower case. The last ones are about another server that has it: whatever
 /// ails that one, it is no trouble of this server's, and concerns only those who want its images.
-const IMAGE_MISSING: [&str; 8] = [
+const IMAGE_MISSING: [&str; 9] = [
     "image alias not found",
     "image not found",
     "image not provided",
@@ -30,15 +30,18 @@ const IMAGE_MISSING: [&str; 8] = [
     "failed getting remote image info",
     "failed remote image download",
     "failed to connect to lxd server",
+    // Incus's.
+    "failed to connect to the server",
 ];
 
 /// Words that tell that the server has trouble of its own, or is at it already: trying later may help, whatever it was
 /// doing; lower case.
-const OWN_TROUBLE: [&str; 5] = [
+const OWN_TROUBLE: [&str; 6] = [
     "database is locked",
     "is busy running",
     "operation in progress",
     "shutting down",
+    "isn't ready yet",
     "still running",
 ];
 
@@ -89,6 +92,9 @@ impl Failed {
                 ["entry already exists", "Instance is busy running", "already in use"]
                     .iter()
                     .any(|taken| words.contains(taken))
+                    // Incus: 7.0, and 6.0.
+                    || (words.contains("Instance \"") && words.contains("\" already exists"))
+                    || words.contains("UNIQUE constraint failed: instances.")
             }
             Self::Unsent(_) | Self::Lost(_) => false,
         }
@@ -103,11 +109,20 @@ impl Failed {
         ["already running", "already stopped"].iter().any(|so| words.contains(so))
     }
 
+    /// Whether the server knows who asks, and does not let them. Incus 6.0 says so of a list by its words alone.
+    fn is_forbidden(&self) -> bool {
+        match self {
+            Self::Refused { status: 403, .. } => true,
+            Self::Refused { words, .. } => words.contains("User does not have permission"),
+            Self::Unsent(_) | Self::Lost(_) | Self::Fell(_) => false,
+        }
+    }
+
     fn kind(&self) -> BackendErrorKind {
         match self {
             Self::Unsent(_) => BackendErrorKind::Unreachable,
             Self::Lost(_) => BackendErrorKind::Unknown,
-            Self::Refused { status: 403, .. } => BackendErrorKind::NotAllowed,
+            Self::Refused { .. } if self.is_forbidden() => BackendErrorKind::NotAllowed,
             Self::Refused { status: 409 | 429 | 503, words } => {
                 by_words(words).unwrap_or(BackendErrorKind::Transient)
             }
@@ -121,17 +136,17 @@ impl Failed {
     fn words(&self, address: &Address) -> String {
         match self {
             Self::Unsent(words) if words.contains("Permission denied") => format!(
-                "{words}: run dayfly as a user who may use {address} (root, or the group `lxd`)"
+                "{words}: run dayfly as a user who may use {address} (root, or the group `lxd`, or `incus-admin`)"
             ),
             Self::Unsent(words) if matches!(address, Address::Socket(_)) => {
-                format!("{words}: is LXD running at {address}?")
+                format!("{words}: is LXD or Incus running at {address}?")
             }
             Self::Unsent(words) | Self::Lost(words) => format!("{address}: {words}"),
             Self::Refused { status, words } if words.is_empty() => {
                 format!("the server answered with status {status} and no word")
             }
-            Self::Refused { status: 403, words } => format!(
-                "{words}: the server must trust dayfly's certificate, and for this project: `lxc config trust add`"
+            Self::Refused { words, .. } if self.is_forbidden() => format!(
+                "{words}: the server must trust dayfly's certificate, and for this project: `lxc config trust add`, or `incus config trust add`"
             ),
             Self::Fell(words) if words.is_empty() => "it failed without a word".to_owned(),
             Self::Refused { words, .. } | Self::Fell(words) => words.clone(),
@@ -194,6 +209,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_name_that_is_taken_is_known_by_each_servers_words() {
+        let check = |words: &str, expected: bool| {
+            let words = words.to_owned();
+            assert_eq!(Failed::Fell(words.clone()).is_taken(), expected, "{words}");
+            assert_eq!(Failed::Refused { status: 500, words }.is_taken(), expected);
+        };
+        let record = "Failed creating instance record:";
+        let add = "Add instance info to the database:";
+        // LXD 5.0.2, Incus 6.0.4, and Incus 7.0 by its source (`cmd/incusd/instances_post.go`).
+        check(&format!(r#"{record} {add} This "instances" entry already exists"#), true);
+        let unique = "UNIQUE constraint failed: instances.project_id, instances.name";
+        check(&format!(r#"{record} {add} Failed to create "instances" entry: {unique}"#), true);
+        check(r#"Instance "a" already exists"#, true);
+        check(r#"Instance is busy running a "create" operation"#, true);
+        check("Image with same fingerprint already exists", false);
+        check(r#"Instance "a" not found"#, false);
+    }
+
+    #[test]
     fn a_refusal_tells_its_kind_and_keeps_the_servers_words() {
         let socket = Address::Socket("/run/lxd.socket".into());
         let check = |failed: Failed, kind: Kind, words: &str| {
@@ -223,6 +257,7 @@ mod tests {
         }
         let other = "Failed to connect to LXD server \"https://127.0.0.1:1\": Get \"https://127.0.0.1:1/1.0\": Unable to connect to: 127.0.0.1:1";
         check(fell(other), Kind::ImageMissing, "127.0.0.1:1");
+        check(fell(&other.replace("LXD server", "the server")), Kind::ImageMissing, "127.0.0.1:1");
         check(fell(&format!("{remote}database is locked")), Kind::Transient, "locked");
         check(fell("dial tcp 10.0.0.3:8443: connection refused"), Kind::Transient, "refused");
         check(
@@ -239,13 +274,16 @@ mod tests {
             "Reached",
         );
         check(refused(403, "not authorized"), Kind::NotAllowed, "trust");
+        let words = "User does not have permissions for project \"default\"";
+        check(refused(500, words), Kind::NotAllowed, "trust");
         check(refused(503, ""), Kind::Transient, "503");
+        check(refused(500, "Server isn't ready yet"), Kind::Transient, "ready");
         let away = "Missing event connection with target cluster member";
         check(refused(500, away), Kind::Unreachable, "cluster member");
         let away = r#"Post "https://10.0.0.3:8443/1.0/instances?project=default&target=c": Unable to connect to: 10.0.0.3:8443 ([dial tcp: connection refused])"#;
         check(refused(500, away), Kind::Unreachable, "10.0.0.3");
         check(Failed::Lost("cut".to_owned()), Kind::Unknown, "cut");
-        check(Failed::Unsent("no file".to_owned()), Kind::Unreachable, "is LXD running");
+        check(Failed::Unsent("no file".to_owned()), Kind::Unreachable, "is LXD or Incus running");
         let read = Failed::Lost("cut".to_owned()).reading("list", &socket);
         assert_eq!(read.kind, Kind::Unreachable);
     }

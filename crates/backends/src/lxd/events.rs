@@ -16,7 +16,7 @@ use tokio_tungstenite::{
 use super::{
     client::Client,
     error::{Failed, chain},
-    wire::{Event, Lifecycle},
+    wire::Event,
 };
 use crate::failure::failure;
 
@@ -32,7 +32,7 @@ const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 /// What happens to the project's instances, from now on. Ends where the stream does.
 pub(super) async fn lifecycle(
     client: &Client,
-) -> Result<impl Stream<Item = Result<Lifecycle, BackendError>> + Unpin + use<>, BackendError> {
+) -> Result<impl Stream<Item = Result<Event, BackendError>> + Unpin + use<>, BackendError> {
     let address = client.address.clone();
     let request = client
         .upgrade("/1.0/events", &[("type", "lifecycle")])
@@ -65,7 +65,7 @@ pub(super) async fn lifecycle(
     Ok(Box::pin(stream.filter_map(move |message| {
         let told = match message {
             Ok(Message::Text(text)) => match serde_json::from_str::<Event>(text.as_str()) {
-                Ok(event) => Some(Ok(event.metadata)),
+                Ok(event) => Some(Ok(event)),
                 Err(error) => Some(Err(broken(format!("an event is not LXD's: {error}")))),
             },
             Ok(Message::Close(_)) => Some(Err(broken("it closed the stream".to_owned()))),

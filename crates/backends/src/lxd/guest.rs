@@ -82,10 +82,13 @@ pub(super) async fn output(
     bytes_max: usize,
 ) -> Result<Bytes, Failed> {
     let ended = exec(client, instance, &[script], &BTreeMap::new(), true).await?;
-    let Some(log) = ended.metadata["output"]["1"].as_str().and_then(last_segment) else {
+    let told = ended.metadata["output"]["1"].as_str();
+    let Some((path, log)) = told.and_then(|path| Some((path, last_segment(path)?))) else {
         return Err(Failed::Lost("the server does not tell where the output is".to_owned()));
     };
-    let url = client.url(&format!("/1.0/instances/{instance}/logs/{log}"), &[]);
+    // Beside the instance's logs, or, with Incus and later versions of LXD, in a place of its own.
+    let place = if path.contains("/logs/exec-output/") { "logs/exec-output" } else { "logs" };
+    let url = client.url(&format!("/1.0/instances/{instance}/{place}/{log}"), &[]);
     let (_, text) = client.exchange(Method::GET, url.clone(), Body::Nothing, bytes_max).await?;
     // What stays goes with the instance.
     let _ = client.exchange(Method::DELETE, url, Body::Nothing, bytes_max).await;

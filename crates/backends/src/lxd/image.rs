@@ -2,29 +2,41 @@
 
 use dayfly_core::ports::{BackendError, BackendErrorKind};
 
-use super::wire::Source;
+use super::{address::Product, wire::Source};
 use crate::failure::failure;
 
-/// The servers that `lxc` knows by name.
-const REMOTES: [(&str, &str); 3] = [
+/// The servers of Ubuntu's images that `lxc` knows by name. `incus` knows none of them, and takes their images.
+const REMOTES: [(&str, &str); 2] = [
     ("ubuntu", "https://cloud-images.ubuntu.com/releases"),
     ("ubuntu-daily", "https://cloud-images.ubuntu.com/daily"),
-    ("images", "https://images.lxd.canonical.com"),
 ];
 
-/// Reads an alias or a fingerprint of the server's own, `REMOTE:ALIAS` of a server that `lxc` knows, `https://…#ALIAS`
-/// of any server of images (simplestreams), or `lxd+https://…#ALIAS` of another LXD's public images.
-pub(super) fn source(image: &str) -> Result<Source, BackendError> {
+/// The server of everybody's images: Canonical's for LXD, that of Linux Containers for Incus
+/// (`shared/cliconfig/default.go`). Neither product's images are the other's.
+const fn images_of(product: Product) -> &'static str {
+    match product {
+        Product::Lxd => "https://images.lxd.canonical.com",
+        Product::Incus => "https://images.linuxcontainers.org",
+    }
+}
+
+/// Reads an alias or a fingerprint of the server's own, `REMOTE:ALIAS` of a server that is known by name,
+/// `https://…#ALIAS` of any server of images (simplestreams), or `lxd+https://…#ALIAS` and `incus+https://…#ALIAS` of
+/// another server's public images.
+pub(super) fn source(product: Product, image: &str) -> Result<Source, BackendError> {
     let wrong = |detail: &str| {
         failure(BackendErrorKind::NotAllowed, format!("read image `{image}`"), detail)
     };
     if let Some((server, name)) = image.split_once('#') {
-        let (server, protocol) = match server.strip_prefix("lxd+") {
-            Some(server) => (server, "lxd"),
-            None => (server, "simplestreams"),
+        let (server, protocol) = match server.split_once('+') {
+            Some(("lxd", server)) => (server, "lxd"),
+            Some(("incus", server)) => (server, "incus"),
+            _ => (server, "simplestreams"),
         };
         if !server.starts_with("https://") || name.is_empty() {
-            return Err(wrong("write https://SERVER#ALIAS, or lxd+https://SERVER:8443#ALIAS"));
+            return Err(wrong(
+                "write https://SERVER#ALIAS, or lxd+https://SERVER:8443#ALIAS, or incus+https://SERVER:8443#ALIAS",
+            ));
         }
         return Ok(remote(server, protocol, name));
     }
@@ -34,8 +46,8 @@ pub(super) fn source(image: &str) -> Result<Source, BackendError> {
     match image.split_once(':') {
         None => Ok(named(image)),
         Some((known, name)) if !name.is_empty() => {
-            let server = REMOTES.iter().find(|(remote, _)| *remote == known);
-            let (_, server) = server.ok_or_else(|| {
+            let mut remotes = REMOTES.into_iter().chain([("images", images_of(product))]);
+            let (_, server) = remotes.find(|(remote, _)| *remote == known).ok_or_else(|| {
                 wrong("dayfly knows the remotes ubuntu, ubuntu-daily and images; of another server write https://SERVER#ALIAS")
             })?;
             Ok(remote(server, "simplestreams", name))
@@ -68,13 +80,37 @@ mod tests {
 
     #[test]
     fn images_are_read_or_refused_with_a_remedy() {
-        let check = |image: &str, expected: Result<&str, &str>| match (source(image), expected) {
+        let of = |product: Product, image: &str, expected: Result<&str, &str>| match (
+            source(product, image),
+            expected,
+        ) {
             (Ok(read), Ok(expected)) => {
                 assert_eq!(serde_json::to_string(&read).unwrap(), expected, "{image}");
             }
             (Err(error), Err(words)) => assert!(error.to_string().contains(words), "{error}"),
             (read, expected) => panic!("{image}: {read:?}, not {expected:?}"),
         };
+        let check = |image: &str, expected: Result<&str, &str>| {
+            for product in [Product::Lxd, Product::Incus] {
+                of(product, image, expected);
+            }
+        };
+        for (product, server) in [
+            (Product::Lxd, "https://images.lxd.canonical.com"),
+            (Product::Incus, "https://images.linuxcontainers.org"),
+        ] {
+            let expected = format!(
+                r#"{{"type":"image","alias":"debian/12","server":"{server}","protocol":"simplestreams","mode":"pull"}}"#
+            );
+            of(product, "images:debian/12", Ok(&expected));
+        }
+        check(
+            "incus+https://rack2:8443#runner",
+            Ok(
+                r#"{"type":"image","alias":"runner","server":"https://rack2:8443","protocol":"incus","mode":"pull"}"#,
+            ),
+        );
+        check("nothing+https://rack2:8443#runner", Err("https://"));
         check("runner", Ok(r#"{"type":"image","alias":"runner"}"#));
         check("ubuntu/24.04", Ok(r#"{"type":"image","alias":"ubuntu/24.04"}"#));
         check("abcdef", Ok(r#"{"type":"image","alias":"abcdef"}"#));

@@ -35,6 +35,6 @@ mod trust;
 mod watch;
 mod wire;
 
-pub use address::{LxdOptions, LxdRemote, LxdServer};
+pub use address::{LxdOptions, LxdRemote, LxdServer, Product};
 pub use backend::Lxd;
 pub use trust::trust;

@@ -7,7 +7,7 @@ use dayfly_core::{
     ports::{BackendError, BackendErrorKind},
 };
 
-use super::{fence, image, wire::NewInstance};
+use super::{address::Product, fence, image, wire::NewInstance};
 use crate::failure::failure;
 
 /// Whose instance it is: the tag without which nothing is touched.
@@ -23,6 +23,7 @@ type Device = BTreeMap<String, String>;
 
 /// A runner's instance.
 pub(super) fn runner(
+    product: Product,
     controller: ControllerId,
     pool: &PoolName,
     runner: &RunnerName,
@@ -33,7 +34,7 @@ pub(super) fn runner(
         (KEY_POOL, pool.to_string()),
         (KEY_RUNNER, runner.to_string()),
     ];
-    let mut made = instance(runner.as_str(), spec, tags)?;
+    let mut made = instance(product, runner.as_str(), spec, tags)?;
     if let Some(fence) = spec.lxd.as_ref().and_then(|lxd| lxd.fence.as_ref()) {
         made.devices.insert("eth0".to_owned(), fenced(&fence::name_of(controller, fence)));
     }
@@ -62,6 +63,7 @@ fn fenced(network: &str) -> Device {
 
 /// An instance of a pool.
 pub(super) fn instance<const N: usize>(
+    product: Product,
     name: &str,
     spec: &InstanceSpec,
     tags: [(&str, String); N],
@@ -85,7 +87,7 @@ pub(super) fn instance<const N: usize>(
         profiles: lxd.profiles.clone(),
         config,
         devices: devices(spec, lxd)?,
-        source: image::source(&spec.image)?,
+        source: image::source(product, &spec.image)?,
     })
 }
 
@@ -200,7 +202,7 @@ mod tests {
     use super::*;
 
     fn body(spec: &InstanceSpec) -> Result<serde_json::Value, String> {
-        let made = instance("a", spec, [(KEY_RUNNER, "a".to_owned())]);
+        let made = instance(Product::Lxd, "a", spec, [(KEY_RUNNER, "a".to_owned())]);
         made.map(|made| serde_json::to_value(made).unwrap()).map_err(|error| error.to_string())
     }
 

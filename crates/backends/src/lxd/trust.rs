@@ -1,4 +1,5 @@
-//! Having a remote server trust our certificate, by a token that its owner made: `lxc config trust add`.
+//! Having a remote server trust our certificate, by a token that its owner made: `lxc config trust add`, or
+//! `incus config trust add`.
 //!
 //! The token says which certificate the server has. Nothing is sent, the token least of all, to one that shows another.
 
@@ -10,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    address::{Address, LxdOptions, LxdRemote, LxdServer},
+    address::{Address, LxdOptions, LxdRemote, LxdServer, Product},
     client::{Body, CONNECT_TIME, Client},
     error::chain,
     tls,
@@ -76,8 +77,10 @@ async fn add(client: &Client, server: &Value, token: &SecretString) -> Result<()
     let has = |extension: &str| {
         server["api_extensions"].as_array().into_iter().flatten().any(|known| known == extension)
     };
-    // Before it had a word of its own, LXD took a token for a password.
-    let word = if has("explicit_trust_token") { "trust_token" } else { "password" };
+    // Before it had a word of its own, LXD took a token for a password. Incus never did, and does not say so in a word: it
+    // is known by another one's name (`internal/version/api.go`); whose server it is, it tells only to those it trusts.
+    let has_a_word = has("explicit_trust_token") || has("restrict_dev_incus");
+    let word = if has_a_word { "trust_token" } else { "password" };
     let token = token.expose_secret().trim();
     let body = Body::json(&json!({ "type": "client", word: token }));
     let added = match body {
@@ -87,7 +90,7 @@ async fn add(client: &Client, server: &Value, token: &SecretString) -> Result<()
     added.map(drop).map_err(|failed| {
         let mut error = failed.changing(OPERATION, &client.address);
         error.detail = format!(
-            "{}; a token serves once, and not for ever: make another one by `lxc config trust add`",
+            "{}; a token serves once, and not for ever: make another one by `lxc config trust add`, or `incus config trust add`",
             error.detail.replace(token, "(the token)")
         );
         error
@@ -96,7 +99,8 @@ async fn add(client: &Client, server: &Value, token: &SecretString) -> Result<()
 
 /// The fingerprint in a token. What is wrong with one is said without its words.
 fn fingerprint(token: &SecretString) -> Result<[u8; 32], BackendError> {
-    let none = || refused("this is no token of `lxc config trust add`");
+    let none =
+        || refused("this is no token of `lxc config trust add`, or of `incus config trust add`");
     let text = token.expose_secret().trim();
     if text.len() > TOKEN_BYTES_MAX {
         return Err(none());
@@ -124,7 +128,8 @@ fn digest(text: &str) -> Option<[u8; 32]> {
 
 /// The certificate that the server shows, in PEM form, where it is the one of the fingerprint.
 async fn shown(remote: &LxdRemote, sha256: [u8; 32]) -> Result<String, BackendError> {
-    let Address::Url(url) = Address::resolve(&LxdServer::Remote(remote.clone()))? else {
+    let server = LxdServer::Remote(remote.clone());
+    let Address::Url(url) = Address::resolve(Product::default(), &server)? else {
         return Err(refused("the server has no address"));
     };
     let (config, seen) = tls::by_fingerprint(sha256, remote)?;

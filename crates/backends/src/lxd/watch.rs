@@ -5,7 +5,12 @@
 //! attended by one future, which lives in the one that follows the events: they begin and end with it, and the next one
 //! reads the output anew.
 
-use std::{collections::BTreeMap, convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    convert::Infallible,
+    sync::Arc,
+    time::Duration,
+};
 
 use dayfly_core::{
     model::{ControllerId, Exit, RunnerName, Sign},
@@ -22,9 +27,10 @@ use tokio::{
 
 use super::{
     client::{Client, instance_of},
-    events, fence, files,
+    cluster, events, fence, files,
     guest::{self, CONSOLE, SIGNS},
     records::{self, ByName, Found, Standing, by_name, find},
+    wire::Event,
 };
 use crate::{
     console::{Lines, Signs},
@@ -57,8 +63,8 @@ const OUTPUT_TIME_MAX: Duration = Duration::from_secs(15);
 /// From one look for ends that no event told to the next.
 const BETWEEN_LISTS: Duration = Duration::from_secs(10);
 
-/// How many lists there are for each look after the networks of ours that nobody uses: one in five minutes.
-const LOOKS_PER_SWEEP: u64 = 30;
+/// From one look after the networks of ours that nobody uses to the next.
+const BETWEEN_SWEEPS: Duration = Duration::from_secs(300);
 
 /// How long a list may take, before the watch is begun anew.
 const LIST_TIME_MAX: Duration = Duration::from_secs(60);
@@ -90,8 +96,10 @@ async fn follow(
     let mut attending = FuturesUnordered::new();
     let found = list(client, controller).await?;
     attending.extend(found.into_iter().filter_map(|(runner, _)| attendance.look_at(runner)));
-    let mut looks: u64 = 0;
+    // Of a group of members: as it was when the watch began. What another one of it has is found by the lists.
+    let members = cluster::members(client).await?;
     let mut lists = std::pin::pin!(lists(client, controller));
+    let mut sweeps = std::pin::pin!(sweeps(client, controller));
     let mut handed_over = std::pin::pin!(names(handed_over));
     loop {
         // Every arm is a stream, which loses nothing when another arm is taken.
@@ -102,34 +110,45 @@ async fn follow(
                     return Err(failure(BackendErrorKind::Unreachable, "follow the server's events", detail));
                 };
                 let event = event?;
-                let runner = concerned(&event.action, &event.source, controller);
+                let runner = concerned(&event, members.as_ref(), controller);
                 attending.extend(runner.and_then(|runner| attendance.look_at(runner)));
             }
             Some(runner) = attending.next() => attendance.done(runner),
             Some(listed) = lists.next() => {
-                let listed = listed?;
-                looks += 1;
-                if looks % LOOKS_PER_SWEEP == 1
-                    && let Err(error) = fence::sweep(client, controller, &client.fences).await
-                {
-                    tracing::debug!(%error, "networks of ours are not looked after");
-                }
-                let due = attendance.due(listed);
+                let due = attendance.due(listed?);
                 attending.extend(due.into_iter().filter_map(|runner| attendance.look_at(runner)));
             }
+            Some(()) = sweeps.next() => {}
             Some(runner) = handed_over.next() => attending.extend(attendance.look_at(runner)),
         }
     }
 }
 
-/// The runner that an event concerns, where it may be one of ours and something that we heed happened to it.
-fn concerned(action: &str, source: &str, controller: ControllerId) -> Option<RunnerName> {
+/// The runner that an event concerns, where it may be one of ours, on a member of a cluster that is this backend's, and
+/// something that we heed happened to it.
+fn concerned(
+    event: &Event,
+    members: Option<&BTreeSet<String>>,
+    controller: ControllerId,
+) -> Option<RunnerName> {
     let heeded = ["instance-started", "instance-updated", "instance-stopped", "instance-shutdown"];
-    if !heeded.contains(&action) {
+    let is_elsewhere = members.is_some_and(|members| !members.contains(&event.location));
+    if is_elsewhere || !heeded.contains(&event.metadata.action.as_str()) {
         return None;
     }
-    let runner = RunnerName::new(instance_of(source)?).ok()?;
+    let runner = RunnerName::new(instance_of(&event.metadata.source)?).ok()?;
     runner.is_of(controller).then_some(runner)
+}
+
+/// Looks after the networks of ours that nobody uses, from time to time.
+fn sweeps(client: &Client, controller: ControllerId) -> impl Stream<Item = ()> {
+    stream::unfold(BETWEEN_LISTS, move |pause| async move {
+        sleep(pause).await;
+        if let Err(error) = fence::sweep(client, controller, &client.fences).await {
+            tracing::debug!(%error, "networks of ours are not looked after");
+        }
+        Some(((), BETWEEN_SWEEPS))
+    })
 }
 
 /// Our instances, from time to time.
@@ -258,6 +277,14 @@ async fn attend(
                 Standing::Ended => {
                     said.read(client).await;
                     let Some(exit) = exit(client, &found).await else { return Done::Gone(runner) };
+                    // Incus takes one that has ended for running once more while it clears up after it.
+                    if let Ok(ByName::Ours(found)) = by_name(client, controller, &runner).await
+                        && found.standing() == Standing::Running
+                    {
+                        let _ = timeout(FIRST_LOOK, wake.notified()).await;
+                        is_due = false;
+                        continue;
+                    }
                     exit.last_output.iter().for_each(|line| said.line(line));
                     sink(InstanceEvent::Ended(runner.clone(), exit));
                     return Done::Told(runner);
@@ -330,18 +357,25 @@ impl Said<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lxd::wire::Lifecycle;
 
     #[test]
     fn an_event_concerns_a_runner_of_ours_or_nobody() {
         let controller = ControllerId(uuid::Uuid::nil());
         let ours = format!("linux-{}aaaaaaaaaa", controller.tag());
         let other = format!("linux-{}aaaaaaaaaa", ControllerId(uuid::Uuid::max()).tag());
+        let two = BTreeSet::from(["two".to_owned()]);
+        let on =
+            |members: Option<&BTreeSet<String>>, location: &str, action: &str, source: &str| {
+                let metadata = Lifecycle { action: action.to_owned(), source: source.to_owned() };
+                let event = Event { metadata, location: location.to_owned() };
+                concerned(&event, members, controller).is_some()
+            };
         let check = |action: &str, source: &str, expected: bool| {
-            assert_eq!(
-                concerned(action, source, controller).is_some(),
-                expected,
-                "{action} {source}"
-            );
+            for (members, location) in [(None, "none"), (None, "two"), (Some(&two), "two")] {
+                assert_eq!(on(members, location, action, source), expected, "{action} {source}");
+            }
+            assert!(!on(Some(&two), "three", action, source), "another backend's");
         };
         check("instance-shutdown", &format!("/1.0/instances/{ours}"), true);
         check("instance-stopped", &format!("/1.0/instances/{ours}?project=ci"), true);

@@ -155,6 +155,9 @@ pub(super) struct StateChange {
 pub(super) struct Event {
     #[serde(default)]
     pub(super) metadata: Lifecycle,
+    /// The member of a cluster that it happened on.
+    #[serde(default)]
+    pub(super) location: String,
 }
 
 /// What happened, and to what.

@@ -173,7 +173,9 @@ pub fn lxd_untrusted(name: &BackendName, settings: &LxdConfig) -> Result<lxd::Lx
             })
         }
     };
+    let product = if settings.is_incus { lxd::Product::Incus } else { lxd::Product::Lxd };
     Ok(lxd::LxdOptions {
+        product,
         server,
         project: settings.project.clone(),
         target: settings.target.clone(),

@@ -10,13 +10,14 @@ use std::{
     time::Duration,
 };
 
+use dayfly_backends::lxd::Product;
 use dayfly_core::model::ControllerId;
 use serde_json::Value;
 use tokio::sync::Mutex;
 
 use crate::{
     github::GitHub,
-    lxd_private::Private,
+    lxd_private::{Private, Programs, tried},
     processes::DAYFLY,
     site::{Making, Setup, Site},
     webhooks,
@@ -57,7 +58,7 @@ fn archive(version: &str) -> Vec<u8> {
 }
 
 /// The bridge and the network of a server that a test may kill.
-const PRESEED: &str = r#"
+pub const PRESEED: &str = r#"
 networks:
   - name: dayfly1
     type: bridge
@@ -70,14 +71,14 @@ profiles:
       eth0: { type: nic, name: eth0, network: dayfly1 }
 "#;
 
-/// What a server that was killed leaves of its network: the bridge of [`PRESEED`], and the interfaces of instances that
-/// ended while it was away.
+/// What a server that was killed leaves of its network: the bridge of [`PRESEED`], or that of a second one, and the
+/// interfaces of instances that ended while it was away.
 #[derive(Default)]
-struct Network(Vec<String>);
+pub struct Network(Vec<String>);
 
 impl Network {
     /// Notes the interfaces that instances have now.
-    fn note(&mut self, server: &Server) {
+    pub fn note(&mut self, server: &Server) {
         let instances = server.ask(&["query", "/1.0/instances?recursion=1"]);
         let instances: Vec<Value> = serde_json::from_str(&instances).unwrap();
         let names = instances.iter().map(|known| &known["config"]["volatile.eth0.host_name"]);
@@ -87,7 +88,7 @@ impl Network {
 
 impl Drop for Network {
     fn drop(&mut self) {
-        for name in self.0.iter().map(String::as_str).chain(["dayfly1"]) {
+        for name in self.0.iter().map(String::as_str).chain(["dayfly1", "dayfly2"]) {
             let _ = Command::new("ip").args(["link", "del", name]).output();
         }
     }
@@ -98,9 +99,10 @@ fn jobs() -> usize {
     std::env::var("DAYFLY_E2E_JOBS").map_or(20, |number| number.parse().unwrap())
 }
 
-/// An LXD server.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// A server of LXD or Incus.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
+    pub product: Product,
     /// Where it is; `None`: the one that all tests share.
     pub directory: Option<PathBuf>,
     /// This machine's address for its instances; `None`: that on their bridge.
@@ -109,24 +111,32 @@ pub struct Server {
     pub member: Option<&'static str>,
 }
 
+impl Default for Server {
+    fn default() -> Self {
+        Self { product: tried(), directory: None, host: None, member: None }
+    }
+}
+
 impl Server {
     /// Asks it as its own program does.
     pub fn run(&self, words: &[&str]) -> Output {
-        let mut command = Command::new("lxc");
+        let programs = Programs::of(self.product);
+        let mut command = Command::new(programs.client);
         if let Some(directory) = &self.directory {
-            command.env("LXD_DIR", directory);
+            command.env(programs.directory, directory);
         }
         command.args(words).output().unwrap()
     }
 
     fn ask(&self, words: &[&str]) -> String {
         let output = self.run(words);
-        assert!(
-            output.status.success(),
-            "lxc {words:?}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The names of all instances, whoever's they are.
+    pub fn names(&self) -> String {
+        self.ask(&["list", "--format", "csv", "--columns", "n"])
     }
 
     /// The names of a controller's instances.
@@ -151,14 +161,18 @@ impl Server {
         address.split('/').next().unwrap().trim().to_owned()
     }
 
-    /// A backend's settings.
+    /// A backend.
     pub fn settings(&self) -> String {
+        let product = match self.product {
+            Product::Lxd => "lxd",
+            Product::Incus => "incus",
+        };
         let socket = |directory: &PathBuf| directory.join("unix.socket").display().to_string();
         let socket = self.directory.as_ref().map(socket);
         let socket = socket.map(|socket| format!("socket: {socket}"));
         let member = self.member.map(|member| format!("target: {member}"));
         let settings: Vec<String> = socket.into_iter().chain(member).collect();
-        format!("{{ {} }}", settings.join(", "))
+        format!("{product}: {{ {} }}", settings.join(", "))
     }
 }
 
@@ -331,8 +345,8 @@ async fn the_runner_program_is_put_in_and_kept_new() {
     site.end_clean().await;
 }
 
-/// Servers that a test may kill have one bridge and one network: there is one at a time.
-static ONE_SERVER: Mutex<()> = Mutex::const_new(());
+/// Servers that a test may kill have bridges and networks of the same names: there is one test at a time.
+pub static ONE_SERVER: Mutex<()> = Mutex::const_new(());
 
 /// Runs jobs on a server of its own while that dies once and the daemon twice.
 async fn survive(demand: &'static str) {

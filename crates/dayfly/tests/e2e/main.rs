@@ -12,7 +12,7 @@ mod github;
 mod kept_full;
 mod load;
 mod lxd;
-mod lxd_member;
+mod lxd_away;
 #[path = "../../../backends/tests/engines/lxd/members.rs"]
 mod lxd_members;
 #[path = "../../../backends/tests/engines/lxd/private.rs"]

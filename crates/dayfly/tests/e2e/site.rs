@@ -61,7 +61,7 @@ pub struct Setup {
 }
 
 /// A pool's first backend.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum First {
     /// Processes, with a budget of so many runners.
     Limited(usize),
@@ -69,8 +69,8 @@ pub enum First {
     Bare,
     /// It hangs on every call.
     Hanging,
-    /// Another member of the cluster that makes the instances.
-    Member(&'static str),
+    /// Another server, or another member of the cluster, with the same image.
+    Lxd(lxd::Server),
 }
 
 /// What makes the instances.
@@ -219,7 +219,7 @@ impl Site {
                 self.load = Some(Load::start(&socket, &self.path("load.log")));
                 (format!("noop: {{ socket: {} }}", socket.display()), "none".to_owned())
             }
-            Making::Lxd { image, server } => (format!("lxd: {}", server.settings()), image),
+            Making::Lxd { image, server } => (server.settings(), image),
             Making::Docker { image, socket } => {
                 self.setup.more.push_str("    pull: never\n    network: host\n");
                 (format!("docker: {{ host: \"unix://{}\" }}", socket.display()), image)
@@ -231,18 +231,12 @@ impl Site {
     fn first(&mut self, image: &str) -> Option<(String, String)> {
         let directory = self.path("first-instances");
         let processes = format!("process: {{ directory: {} }}", directory.display());
-        Some(match self.setup.first? {
+        Some(match self.setup.first.clone()? {
             First::Limited(runners) => {
                 (format!("{processes}, budget: {{ runners: {runners} }}"), image.to_owned())
             }
             First::Bare => (processes, self.path("nothing-here").display().to_string()),
-            First::Member(member) => {
-                let Making::Lxd { server, .. } = &self.setup.making else {
-                    panic!("processes have no members")
-                };
-                let server = server.clone().on(member);
-                (format!("lxd: {}", server.settings()), image.to_owned())
-            }
+            First::Lxd(server) => (server.settings(), image.to_owned()),
             First::Hanging => {
                 let socket = self.path("first.sock");
                 let load = Load::start(&socket, &self.path("first.log"));

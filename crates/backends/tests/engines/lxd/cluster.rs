@@ -38,7 +38,7 @@ async fn until(lxd: &Lxd, wanted: impl Fn(&Result<Vec<InstanceRecord>, BackendEr
 #[ignore = "needs lxd"]
 async fn members_keep_the_contract_and_one_that_is_away_loses_nothing() {
     let mut cluster = Cluster::start(3);
-    let lxc = Lxc { directory: Some(cluster.directory()) };
+    let lxc = Lxc { directory: Some(cluster.directory()), ..Lxc::default() };
     image(&lxc);
     let socket = cluster.directory().join("unix.socket");
     let on = |target: Option<&str>, controller: ControllerId| {

@@ -53,6 +53,8 @@ pub struct State {
     /// What every instance is like that is made.
     pub new: Instance,
     pub lists: usize,
+    /// Whether it is never told which networks there are.
+    pub hides_networks: bool,
 }
 
 /// Serves until it is dropped.
@@ -190,6 +192,7 @@ impl State {
                 self.instances.insert(name, Instance { config, ..self.new.clone() });
                 Answer::Of(Value::Null)
             }
+            ("GET", ["networks"]) if self.hides_networks => Answer::Never,
             // No operation, no network.
             ("GET", [_]) => Answer::Of(json!([])),
             // An operation bears its result.

@@ -148,7 +148,7 @@ impl Server {
 async fn a_fence_keeps_instances_from_the_host_from_each_other_and_from_what_is_denied() {
     let place = Place::new();
     let private = Private::start(&within(&place.host), PRESEED);
-    let lxc = Lxc { directory: Some(private.directory()) };
+    let lxc = Lxc { directory: Some(private.directory()), ..Lxc::default() };
     image(&lxc);
     let socket = LxdServer::Socket(private.directory().join("unix.socket"));
     let options = LxdOptions { server: socket, ..LxdOptions::default() };

@@ -18,7 +18,7 @@ const PRESEED: &str = "storage_pools: [{ name: default, driver: dir }]\n\
 #[ignore = "needs lxd"]
 async fn what_ends_while_the_server_is_away_is_told_later() {
     let private = Private::start(&[""; 0], PRESEED);
-    let lxc = Lxc { directory: Some(private.directory()) };
+    let lxc = Lxc { directory: Some(private.directory()), ..Lxc::default() };
     image(&lxc);
     let server = LxdServer::Socket(private.directory().join("unix.socket"));
     let options = LxdOptions { server, ..LxdOptions::default() };

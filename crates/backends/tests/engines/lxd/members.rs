@@ -5,10 +5,10 @@ use std::{
     process::{Command, id},
 };
 
-use super::lxd_private::{Private, within};
+use super::lxd_private::{Private, Programs, tried, within};
 
 /// This machine's address at the hub, by which instances reach it.
-pub const HOST: &str = "10.213.92.254";
+pub const HOST: &str = "10.213.99.254";
 
 /// The members, `node1` and so on; all of it goes with this.
 pub struct Cluster {
@@ -23,7 +23,7 @@ impl Cluster {
         let networks = Networks::new(members);
         let mut cluster = Self { members: Vec::new(), _networks: networks };
         for number in 1..=members {
-            let address = format!("10.213.92.{number}:8443");
+            let address = format!("10.213.99.{number}:8443");
             let preseed = match number {
                 1 => format!(
                     "config: {{ core.https_address: \"{address}\" }}\n\
@@ -72,9 +72,11 @@ impl Cluster {
     }
 
     fn lxc(&self, words: &[&str]) -> String {
-        let mut command = Command::new("lxc");
-        let output = command.env("LXD_DIR", self.directory()).args(words).output().unwrap();
-        assert!(output.status.success(), "lxc {words:?}: {output:?}");
+        let programs = Programs::of(tried());
+        let mut command = Command::new(programs.client);
+        let output =
+            command.env(programs.directory, self.directory()).args(words).output().unwrap();
+        assert!(output.status.success(), "{words:?}: {output:?}");
         String::from_utf8(output.stdout).unwrap()
     }
 }
@@ -113,7 +115,7 @@ impl Networks {
             let port = format!("port{number}");
             let pair = ["type", "veth", "peer", "name", "eth0", "netns", &name];
             ip(&[&["link", "add", "name", &port, "netns", &hub], &pair[..]].concat());
-            let address = format!("10.213.92.{number}/24");
+            let address = format!("10.213.99.{number}/24");
             ip(&["-n", &name, "addr", "add", &address, "dev", "eth0"]);
             ip(&["-n", &name, "link", "set", "eth0", "up"]);
             ip(&["-n", &name, "link", "set", "lo", "up"]);

@@ -6,6 +6,7 @@ mod contract;
 mod fake;
 mod fence;
 mod half_made;
+mod incus;
 mod killed;
 mod life;
 mod members;

@@ -9,7 +9,7 @@ use dayfly_core::{
 use tokio::time::timeout;
 
 use super::fake::{Fake, File, Instance};
-use crate::suite::runner;
+use crate::suite::{Heard, runner, watched};
 
 /// What the engine gives a list.
 const LIST_TIME: Duration = Duration::from_secs(60);
@@ -48,4 +48,21 @@ async fn a_list_is_not_held_up_by_what_an_instance_made_of_its_files() {
         assert_eq!(exit.code, None);
         assert!(exit.error.unwrap().contains("no answer about its exit code"));
     }
+}
+
+#[tokio::test]
+async fn an_end_is_told_while_networks_are_looked_after() {
+    let fake = Fake::start();
+    fake.state().hides_networks = true;
+    let lxd = fake.connect();
+    let heard = Heard::default();
+    watched(&lxd, &heard, async {
+        // The first look after networks comes with the first list; what ends after it is told by the next one.
+        fake.until(|state| state.lists >= 2).await;
+        let late = runner(lxd.controller());
+        let files = [("exit", File::Text("7"))].into();
+        fake.add(&late, Instance { files, ..Instance::default() });
+        assert_eq!(heard.end_of(&late).await.1.code, Some(7));
+    })
+    .await;
 }

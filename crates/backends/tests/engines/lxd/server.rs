@@ -8,9 +8,10 @@ use std::{
     process::{Command, Output},
 };
 
-use dayfly_backends::lxd::{Lxd, LxdOptions};
+use dayfly_backends::lxd::{Lxd, LxdOptions, Product};
 use dayfly_core::model::{ControllerId, InstanceSpec};
 
+use super::lxd_private::{Programs, tried};
 use crate::suite::{RUNNER, controller};
 
 /// The image of the tests: busybox alone, as PID 1 too.
@@ -24,7 +25,8 @@ const PROGRAMS: [&str; 28] = [
 ];
 
 pub fn connect(controller: ControllerId) -> Lxd {
-    Lxd::connect(&LxdOptions::default(), controller).unwrap()
+    let options = LxdOptions { product: tried(), ..LxdOptions::default() };
+    Lxd::connect(&options, controller).unwrap()
 }
 
 /// Runs a test and then removes the instances of its controllers, also where it failed.
@@ -61,9 +63,7 @@ impl Sweep {
         let project = self.project.as_deref().unwrap_or("default");
         let tag = format!("user.dayfly.controller={controller}");
         let words = ["list", "--project", project, "--format", "csv", "--columns", "n", &tag];
-        let listed = Command::new("lxc").args(words).output();
-        listed
-            .map_or_else(|_| String::new(), |output| String::from_utf8_lossy(&output.stdout).into())
+        String::from_utf8_lossy(&Lxc::default().run(&words).stdout).into()
     }
 }
 
@@ -76,8 +76,7 @@ impl Drop for Sweep {
                 // It may be stopping by itself, and LXD then refuses.
                 for _ in 0..50 {
                     let words = ["delete", "--project", &project, "--force", name];
-                    let deleted = Command::new("lxc").args(words).output();
-                    if deleted.is_ok_and(|output| output.status.success()) {
+                    if Lxc::default().run(&words).status.success() {
                         break;
                     }
                     std::thread::sleep(std::time::Duration::from_millis(200));
@@ -90,11 +89,18 @@ impl Drop for Sweep {
     }
 }
 
-/// A server's own program: `lxc`.
-#[derive(Debug, Clone, Default)]
+/// A server's own program: `lxc`, or `incus`.
+#[derive(Debug, Clone)]
 pub struct Lxc {
+    pub product: Product,
     /// Where the server is; `None`: the one that all tests share.
     pub directory: Option<PathBuf>,
+}
+
+impl Default for Lxc {
+    fn default() -> Self {
+        Self { product: tried(), directory: None }
+    }
 }
 
 impl Lxc {
@@ -103,7 +109,8 @@ impl Lxc {
         let output = self.run(arguments);
         assert!(
             output.status.success(),
-            "lxc {arguments:?}: {}",
+            "{} {arguments:?}: {}",
+            Programs::of(self.product).client,
             String::from_utf8_lossy(&output.stderr)
         );
         String::from_utf8(output.stdout).unwrap()
@@ -111,9 +118,10 @@ impl Lxc {
 
     /// Asks the server.
     pub fn run(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new("lxc");
+        let programs = Programs::of(self.product);
+        let mut command = Command::new(programs.client);
         if let Some(directory) = &self.directory {
-            command.env("LXD_DIR", directory);
+            command.env(programs.directory, directory);
         }
         command.args(arguments).output().unwrap()
     }

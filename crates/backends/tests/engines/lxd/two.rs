@@ -66,7 +66,7 @@ impl Server {
         );
         let entered = format!("--net=/run/netns/{}", network.name);
         let private = Private::start(&["nsenter", &entered], &preseed);
-        let lxc = Lxc { directory: Some(private.directory()) };
+        let lxc = Lxc { directory: Some(private.directory()), ..Lxc::default() };
         image(&lxc);
         Self { lxc, private, _network: network }
     }

@@ -51,7 +51,7 @@ async fn a_right_body_is_made_and_a_wrong_one_is_not() {
     fs::set_permissions(&modprobe, fs::Permissions::from_mode(0o755)).unwrap();
     let paths = format!("PATH={}:{}", home.path().display(), std::env::var("PATH").unwrap());
     let private = Private::start(&["env", &paths], PRESEED);
-    let lxc = Lxc { directory: Some(private.directory()) };
+    let lxc = Lxc { directory: Some(private.directory()), ..Lxc::default() };
     import(&lxc, &home);
     let server = LxdServer::Socket(private.directory().join("unix.socket"));
     let options = LxdOptions { server, ..LxdOptions::default() };
