@@ -69,6 +69,7 @@ impl World {
             forgotten: Forgotten::default(),
             deleted: Forgotten::default(),
             stopping: false,
+            clock_stored: None,
             changes: Changes::default(),
             events: Vec::new(),
         };
