@@ -126,7 +126,8 @@ fn of_registrations(
         let any = || spec.pools.values().next();
         let place = pool.or_else(any).and_then(|pool| pool.places.first());
         let Some(backend) = place.map(|place| place.backend.clone()) else { continue };
-        let mut row = Runner::orphan(name.clone(), backend, Instance::Gone { since: now }, now);
+        let mut row =
+            Runner::orphan(name.clone(), backend, Instance::Gone { since: now, ended: false }, now);
         row.registration = in_doubt;
         rows.insert(name, row);
     }
@@ -145,6 +146,7 @@ fn of_sets(
             let scale_set = ScaleSetTrack::Present {
                 id: record.id,
                 group: record.group,
+                group_name: None,
                 scope: of.scope.clone(),
                 name: record.name.clone(),
                 labels: record.labels.clone(),

@@ -154,6 +154,7 @@ fn pool_state(name: &PoolName, scope: &ScopeName, number: u32) -> PoolState {
     state.scale_set = ScaleSetTrack::Present {
         id: ScaleSetId(i64::from(number)),
         group: RunnerGroupId(1),
+        group_name: None,
         scope: scope.clone(),
         name: name.to_string(),
         labels: vec![name.to_string(), "self-hosted".into(), "linux".into()],
@@ -185,7 +186,7 @@ fn busy(name: RunnerName, backend: &BackendName, now: Timestamp) -> Runner {
     runner.had_job = true;
     runner.instance = Instance::Spent { since: now, id };
     runner.registration =
-        Registration::Busy { since: now, id: RegistrationId(1), job, completed_at: None };
+        Registration::Busy { since: now, id: Some(RegistrationId(1)), job, completed_at: None };
     runner
 }
 

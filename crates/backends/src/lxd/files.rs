@@ -5,7 +5,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use reqwest::Method;
 use serde_json::Value;
-use tokio::fs::File;
+use tokio::{
+    fs::File,
+    time::{sleep, timeout},
+};
 
 use super::{
     client::{Body, Client},
@@ -44,10 +47,11 @@ pub(super) async fn put_large(
 pub(super) async fn get_ready(client: &Client, instance: &str) {
     // Whatever it answers. A virtual machine's agent may not be up yet, which takes the server long to say.
     let asked = read(client, instance, EXIT, 1);
-    let _ = tokio::time::timeout(READY_TIME, asked).await;
+    let _ = timeout(READY_TIME, asked).await;
 }
 
-/// The beginning of a file, at most `bytes_max` of it; `None` where it is not there.
+/// The beginning of a file, at most `bytes_max` of it; `None` where it is not there. How long it may take is the caller's
+/// to say.
 pub(super) async fn read(
     client: &Client,
     instance: &str,
@@ -58,8 +62,15 @@ pub(super) async fn read(
     let mut tries = 0;
     loop {
         tries += 1;
-        let (status, body) =
-            client.exchange(Method::GET, url.clone(), Body::Nothing, bytes_max).await?;
+        let asked = client.exchange(Method::GET, url.clone(), Body::Nothing, bytes_max);
+        let (status, body) = if tries == 1 {
+            match timeout(FIRST_READ_TIME, asked).await {
+                Ok(answer) => answer?,
+                Err(_) => continue,
+            }
+        } else {
+            asked.await?
+        };
         match status.as_u16() {
             200 => return Ok(Some(body)),
             404 => return Ok(None),
@@ -69,7 +80,7 @@ pub(super) async fn read(
                     return Err(failed);
                 }
                 tracing::debug!(instance, path, ?failed, "a file can't be read yet");
-                tokio::time::sleep(BETWEEN_READS).await;
+                sleep(BETWEEN_READS).await;
             }
         }
     }
@@ -82,6 +93,11 @@ const READY_TIME: Duration = Duration::from_secs(2);
 /// the files of that instance: a read that has just begun is reset, with status 500.
 const READS_MAX: u32 = 5;
 const BETWEEN_READS: Duration = Duration::from_millis(200);
+
+/// How long the first answer is waited for. LXD 5.0.2 may connect a read to such a process that listens no more, and then
+/// awaits its first word for ever (`FileSFTP` of its `driver_lxc.go`); the next read waits for that process's end, which is
+/// ten seconds away at most.
+const FIRST_READ_TIME: Duration = Duration::from_secs(5);
 
 /// How long an answer to an upload may be: it says little more than yes or no.
 const ANSWER_MAX: usize = 64 << 10;

@@ -16,7 +16,7 @@ use super::{
 use crate::{failure::failure, waiter::message};
 
 /// How long an instance is looked at whose ring failed: it takes the server a moment to note its end.
-const ENDS_LOOKS_MAX: u32 = 25;
+const ENDS_LOOKS_MAX: u32 = 100;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
 
 /// Puts the registration there, rings, and waits until the waiter has taken it. A failure before the ring is told from

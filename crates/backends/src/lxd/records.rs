@@ -215,13 +215,6 @@ async fn exit_until(
     found: &Found,
     until: Instant,
 ) -> Result<Option<Exit>, BackendError> {
-    timeout_at(until, ask_exit(client, found)).await.unwrap_or_else(|_| {
-        let error = format!("no answer about its exit code within {} s", EXIT_TIME_MAX.as_secs());
-        Ok(Some(Exit { error: Some(error), ..Exit::default() }))
-    })
-}
-
-async fn ask_exit(client: &Client, found: &Found) -> Result<Option<Exit>, BackendError> {
     let name = found.runner.as_str();
     if found.instance.kind == "virtual-machine" {
         // A virtual machine's files are told by an agent in it, which has ended with it.
@@ -229,22 +222,30 @@ async fn ask_exit(client: &Client, found: &Found) -> Result<Option<Exit>, Backen
         return Ok(Some(Exit { error, ..Exit::default() }));
     }
     let read = async || files::read(client, name, EXIT, EXIT_BYTES_MAX).await;
-    let read = match read().await {
-        // A connection that broke says nothing of the file.
-        Err(Failed::Lost(_)) => read().await,
-        read => read,
+    let read = async {
+        match read().await {
+            // A connection that broke says nothing of the file.
+            Err(Failed::Lost(_)) => read().await,
+            read => read,
+        }
+    };
+    let Ok(read) = timeout_at(until, read).await else {
+        let error = format!("no answer about its exit code within {} s", EXIT_TIME_MAX.as_secs());
+        return Ok(Some(Exit { error: Some(error), ..Exit::default() }));
     };
     let code = match read {
         Ok(text) => text.and_then(|text| String::from_utf8_lossy(&text).trim().parse().ok()),
         Err(failed) => return gone_or(client, found, &failed).await,
     };
     // The output is a help to people: its want is no reason to withhold the rest.
-    let last_output = match console::last(client, name, true, LAST_OUTPUT_LINES).await {
-        Ok(lines) => lines,
-        Err(failed) => {
+    let output = console::last(client, name, true, LAST_OUTPUT_LINES);
+    let last_output = match timeout_at(until, output).await {
+        Ok(Ok(lines)) => lines,
+        Ok(Err(failed)) => {
             tracing::debug!(runner = name, ?failed, "the last output can't be read");
             Vec::new()
         }
+        Err(_) => Vec::new(),
     };
     let error =
         code.is_none().then(|| "the instance stopped before its runner had ended".to_owned());

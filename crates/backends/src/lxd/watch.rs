@@ -51,6 +51,9 @@ const SIGN_WORDS: [(i64, &str); 4] = [
 /// How long an instance may take to tell its signs.
 const SIGNS_TIME_MAX: Duration = Duration::from_secs(30);
 
+/// How long the output of an ended one may take, before its end is told without it.
+const OUTPUT_TIME_MAX: Duration = Duration::from_secs(15);
+
 /// From one look for ends that no event told to the next.
 const BETWEEN_LISTS: Duration = Duration::from_secs(10);
 
@@ -242,7 +245,14 @@ async fn attend(
                         sink(InstanceEvent::Ready(runner.clone()));
                     }
                     if is_due {
-                        said.ask(client).await;
+                        // It may end under the question, which the server may then leave unanswered.
+                        tokio::select! {
+                            () = said.ask(client) => {}
+                            () = wake.notified() => {
+                                (is_due, pause) = (false, FIRST_LOOK);
+                                continue;
+                            }
+                        }
                     }
                 }
                 Standing::Ended => {
@@ -305,7 +315,7 @@ impl Said<'_> {
     /// Reads the output of a stopped instance.
     async fn read(&mut self, client: &Client) {
         let read = files::read(client, self.runner.as_str(), CONSOLE, SIGNS_BYTES_MAX);
-        let Ok(Ok(Some(text))) = timeout(SIGNS_TIME_MAX, read).await else { return };
+        let Ok(Ok(Some(text))) = timeout(OUTPUT_TIME_MAX, read).await else { return };
         let mut lines = Lines::default();
         lines.push(&text, |line| self.line(&line));
     }

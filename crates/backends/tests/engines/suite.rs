@@ -12,7 +12,7 @@ use tokio::{sync::Notify, time::timeout};
 use uuid::Uuid;
 
 /// Long enough for any engine on a loaded machine; reached only by a failure.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A runner program for the shell. What it does hangs on the registration that it gets.
 pub const RUNNER: &str = r#"
@@ -129,7 +129,7 @@ pub async fn ended(backend: &dyn Backend, runner: &RunnerName) -> Exit {
 
 fn assert_done((signs, exit): &(Vec<Sign>, Exit)) {
     assert_eq!(signs[..], [Sign::Listening, Sign::JobStarted, Sign::JobCompleted]);
-    assert_eq!(exit.code, Some(7));
+    assert_eq!(exit.code, Some(7), "{exit:?}");
     assert!(!exit.out_of_memory);
     assert_eq!(exit.last_output.last().map(String::as_str), Some("done"));
 }

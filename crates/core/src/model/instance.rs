@@ -60,6 +60,9 @@ pub enum Instance {
     Gone {
         /// Since when.
         since: Timestamp,
+        /// Whether its process had ended, or was ended by us: what the engine shows under its name later is not the runner.
+        #[serde(default)]
+        ended: bool,
     },
 }
 
@@ -75,7 +78,7 @@ impl Instance {
             | Self::Spent { since, .. }
             | Self::Ended { since, .. }
             | Self::Removing { since, .. }
-            | Self::Gone { since } => *since,
+            | Self::Gone { since, .. } => *since,
         }
     }
 
@@ -89,7 +92,7 @@ impl Instance {
         | Self::Spent { since, .. }
         | Self::Ended { since, .. }
         | Self::Removing { since, .. }
-        | Self::Gone { since }) = &mut self;
+        | Self::Gone { since, .. }) = &mut self;
         *since = now.min(*since);
         self
     }

@@ -58,8 +58,8 @@ pub enum Registration {
     Busy {
         /// Since when.
         since: Timestamp,
-        /// GitHub's id.
-        id: RegistrationId,
+        /// GitHub's id, where it is known.
+        id: Option<RegistrationId>,
         /// Which, where a message told it.
         job: Option<JobId>,
         /// When a message or the runner itself said that the job is complete.
@@ -96,9 +96,8 @@ impl Registration {
             Self::Held { id, .. }
             | Self::HandingOver { id, .. }
             | Self::HandedOver { id, .. }
-            | Self::Online { id, .. }
-            | Self::Busy { id, .. } => Some(*id),
-            Self::InDoubt { id, .. } | Self::Removing { id, .. } => *id,
+            | Self::Online { id, .. } => Some(*id),
+            Self::Busy { id, .. } | Self::InDoubt { id, .. } | Self::Removing { id, .. } => *id,
             Self::None | Self::Minting { .. } | Self::Gone { .. } => None,
         }
     }

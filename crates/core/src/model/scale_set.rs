@@ -59,6 +59,9 @@ pub enum ScaleSetTrack {
         id: ScaleSetId,
         /// Its group.
         group: RunnerGroupId,
+        /// The group's name in the configuration when it was looked up, where a set was made or moved since that is kept.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        group_name: Option<String>,
         /// Its scope when it was made.
         scope: ScopeName,
         /// Its name when it was made.
@@ -74,6 +77,9 @@ pub enum ScaleSetTrack {
         since: Timestamp,
         /// GitHub's id.
         id: ScaleSetId,
+        /// Its scope.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        scope: Option<ScopeName>,
     },
 }
 

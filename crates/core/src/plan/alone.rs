@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     census::Census,
     earlier,
-    pool::{credential_until, credential_waits},
+    pool::{rest_until, rest_waits},
     scale_set::{call, close_session, waits_until},
 };
 use crate::{
@@ -158,8 +158,8 @@ pub(super) fn creations_left(
     of: &PoolSpec,
     now: Timestamp,
 ) -> (u32, Option<Timestamp>) {
-    if credential_waits(world, &of.scope, now) {
-        return (0, credential_until(world, &of.scope));
+    if rest_waits(world, &of.scope, now) {
+        return (0, rest_until(world, &of.scope));
     }
     if world.pool(of.name.as_str()).is_none_or(|pool| pool.group.is_none()) {
         return (0, None);

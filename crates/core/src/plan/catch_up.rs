@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     census::passed,
     earlier,
-    pool::{credential_until, credential_waits},
+    pool::{rest_until, rest_waits},
     webhook::READS_MAX,
 };
 use crate::{
@@ -24,7 +24,7 @@ pub(super) fn plan(world: &World, spec: &Spec, now: Timestamp, actions: &mut Vec
     }
     for name in world.routes().scopes() {
         let (Some(view), Some(of)) = (world.scope(name), spec.scopes.get(name)) else { continue };
-        if credential_waits(world, name, now) || world.is_flying(&Flight::CatchUp(name.clone())) {
+        if rest_waits(world, name, now) || world.is_flying(&Flight::CatchUp(name.clone())) {
             continue;
         }
         if is_due(view, now) {
@@ -78,7 +78,7 @@ pub(super) fn next_due(world: &World, now: Timestamp) -> Option<Timestamp> {
         let again = view.catch_up.read_attempt.as_ref().map(|attempt| attempt.next_at);
         let again = again.filter(|at| *at > now && unasked(world, name, view).next().is_some());
         let due = earlier(Some(due_at(view, now)), again)?;
-        Some(credential_until(world, name).map_or(due, |until| until.max(due)))
+        Some(rest_until(world, name).map_or(due, |until| until.max(due)))
     });
     dues.min()
 }

@@ -35,7 +35,7 @@ pub(super) fn plan(world: &World, spec: &Spec, now: Timestamp, actions: &mut Vec
     }
     for name in spec.scopes.keys() {
         if registrations_due(world, name, now)
-            && !super::pool::credential_waits(world, name, now)
+            && !super::pool::rest_waits(world, name, now)
             && !world.is_flying(&Flight::ListRegistrations(name.clone()))
         {
             actions.push(Action::ListRegistrations(name.clone()));
@@ -66,7 +66,7 @@ pub(super) fn next_due(world: &World, now: Timestamp) -> Option<Timestamp> {
             .then(|| view.listed_at.map_or(now, |at| later(at, every(world, name))));
         let due = super::earlier(duty_at(world, name, view.listed_at), periodic)?;
         let due = view.attempt.as_ref().map_or(due, |attempt| attempt.next_at.max(due));
-        Some(super::pool::credential_until(world, name).map_or(due, |until| until.max(due)))
+        Some(super::pool::rest_until(world, name).map_or(due, |until| until.max(due)))
     });
     backends.chain(scopes).min()
 }

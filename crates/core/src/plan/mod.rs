@@ -24,6 +24,7 @@ pub use census::Census;
 pub use demand::{Demand, demand};
 pub(crate) use places::{Breaker, Passed, Places, Room, breaker};
 pub use pool::{Target, target_of};
+pub(crate) use scale_set::is_left;
 pub use schedule::{InvalidSchedule, check_schedule, limits_at};
 pub(crate) use webhook::to_read;
 

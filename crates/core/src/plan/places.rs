@@ -130,7 +130,7 @@ pub(crate) enum Passed<'a> {
     Breaker(&'a Trouble),
     /// The pool's runners failed there, and the next attempt waits until then.
     Creation(&'a Trouble, Timestamp),
-    /// They failed, and one at a time shows whether they work again: until then at the latest, where it is warm.
+    /// They failed, and a few at a time show whether they work again: until then at the latest, where time alone can show it.
     Proving(&'a Trouble, Option<Timestamp>),
     /// Its budget is used up.
     Budget(Budget, Used),
@@ -159,6 +159,8 @@ pub(crate) struct Places<'a> {
     live: BTreeMap<&'a BackendName, u32>,
     /// Runners of the pool that have not shown yet that they work.
     unproven: BTreeMap<&'a BackendName, u32>,
+    /// Those of them that are not made yet.
+    unmade: BTreeMap<&'a BackendName, u32>,
     /// When the first of them has stood warm for long enough.
     stands_at: BTreeMap<&'a BackendName, Timestamp>,
     /// Since when a backend does not answer a create call of whatever pool.
@@ -173,11 +175,15 @@ impl<'a> Places<'a> {
             now,
             live: BTreeMap::new(),
             unproven: BTreeMap::new(),
+            unmade: BTreeMap::new(),
             stands_at: BTreeMap::new(),
             stalled: BTreeMap::new(),
         };
         for row in pool.runners.values().filter(|row| row.instance.may_live()) {
             *places.live.entry(&row.backend).or_default() += 1;
+            if matches!(row.instance, Instance::Planned { .. } | Instance::Creating { .. }) {
+                *places.unmade.entry(&row.backend).or_default() += 1;
+            }
             let stands_at = stands_at(row);
             if is_unproven(row) && stands_at.is_none_or(|at| at > now) {
                 *places.unproven.entry(&row.backend).or_default() += 1;
@@ -222,6 +228,7 @@ impl<'a> Places<'a> {
         room.plan(place);
         *self.live.entry(&place.backend).or_default() += 1;
         *self.unproven.entry(&place.backend).or_default() += 1;
+        *self.unmade.entry(&place.backend).or_default() += 1;
         Some(place)
     }
 
@@ -280,9 +287,12 @@ impl<'a> Places<'a> {
             return Some(Passed::Creation(trouble, until));
         }
         // A broken image costs one instance in five minutes.
-        let proves = trouble.failures >= FAILURES_TO_PAUSE
-            && self.unproven.get(backend).is_some_and(|count| *count > 0);
-        proves.then(|| Passed::Proving(trouble, self.stands_at.get(backend).copied()))
+        // Where there was no room, an instance that is made is proof.
+        let attempts = if trouble.is_full() { &self.unmade } else { &self.unproven };
+        let attempts = attempts.get(backend).copied().unwrap_or(0);
+        let proves = attempts >= trouble.attempts_max(self.now);
+        let until = trouble.full_until().or_else(|| self.stands_at.get(backend).copied());
+        proves.then_some(Passed::Proving(trouble, until))
     }
 
     /// When one of the places that are passed over may be free though nothing happens.

@@ -66,6 +66,16 @@ pub(super) fn credential_until(world: &World, scope: &ScopeName) -> Option<Times
         .map(|trouble| trouble.next_attempt_at)
 }
 
+/// Whether nothing is asked of the REST API: the credential is refused, or its rate limit is used up.
+pub(super) fn rest_waits(world: &World, scope: &ScopeName, now: Timestamp) -> bool {
+    rest_until(world, scope).is_some_and(|until| until > now)
+}
+
+pub(super) fn rest_until(world: &World, scope: &ScopeName) -> Option<Timestamp> {
+    let limit = world.trouble(&TroubleKey::RateLimit { scope: scope.clone() });
+    credential_until(world, scope).max(limit.map(|trouble| trouble.next_attempt_at))
+}
+
 /// How many runners a pool is to have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Target {
@@ -141,6 +151,8 @@ pub(super) fn plan(
         let reason =
             if pool.state.deleting.is_some() { Reason::PoolRemoved } else { Reason::Drained };
         retire_all(&census, &reason, actions);
+    } else if scale_set::is_left(pool, of) {
+        retire_all(&census, &Reason::ImageReplaced, actions);
     } else if open && (pool.heard_at.is_some() || alone::is_set_up(pool, of)) {
         // Before GitHub was heard in this life, a scale set's counts are those of another day.
         due = earlier(due, give_up(of, &census, target, now, actions));
@@ -186,8 +198,12 @@ fn mint(
     if need == 0 {
         return None;
     }
-    if credential_waits(world, &scope, now) {
-        return credential_until(world, &scope);
+    let until = match membership {
+        Membership::ScaleSet(_) => credential_until(world, &scope),
+        Membership::Alone { .. } => rest_until(world, &scope),
+    };
+    if until.is_some_and(|until| until > now) {
+        return until;
     }
     let fast = |row: &Runner| {
         world.backend(&row.backend).is_some_and(|backend| backend.capabilities.boots_fast)

@@ -65,22 +65,26 @@ pub(super) fn plan(
             // A deletion that was begun before the pool was wanted again is ended first.
             call(world, pool, scope, ScaleSetCall::Delete(*id), actions);
         }
-        ScaleSetTrack::Present { scope: made_in, name, .. }
-            if made_in != scope || *name != set.name =>
-        {
-            if pool.state.session == SessionTrack::None && pool.runners.is_empty() {
+        ScaleSetTrack::Present { scope: made_in, .. } if is_left(pool, of) => {
+            // Where the configuration has no credential for it any more, nobody can close its session.
+            let closed =
+                pool.state.session == SessionTrack::None || !spec.scopes.contains_key(made_in);
+            if closed && pool.runners.is_empty() {
                 actions.push(Action::LeaveSet(pool.state.name.clone()));
             } else {
                 due = earlier(due, close_session(world, spec, pool, now, actions));
             }
         }
-        ScaleSetTrack::Present { id, group, name, labels, .. } => {
+        ScaleSetTrack::Present { id, group, group_name, name, labels, .. } => {
             let wanted = of.all_labels();
             let refused = pool.labels_refused.as_ref() == Some(&wanted);
-            if !refused && !crate::world::same_labels(&wanted, labels) {
+            let moves = group_name.as_ref().is_some_and(|known| *known != of.group);
+            if moves && pool.group.is_none() {
+                call(world, pool, scope, ScaleSetCall::FindGroup(of.group.clone()), actions);
+            } else if moves || !refused && !crate::world::same_labels(&wanted, labels) {
                 let update = ScaleSetCall::Update {
                     id: *id,
-                    group: *group,
+                    group: pool.group.filter(|_| moves).unwrap_or(*group),
                     name: name.clone(),
                     labels: wanted,
                 };
@@ -95,6 +99,16 @@ pub(super) fn plan(
         }
     }
     due
+}
+
+/// Whether the pool's set is not the one that it is to have: then its runners go, and it is left at GitHub.
+pub(crate) fn is_left(pool: &Pool, of: &PoolSpec) -> bool {
+    match (&pool.state.scale_set, of.scale_set()) {
+        (ScaleSetTrack::Present { scope, name, .. }, Some(set)) => {
+            *scope != of.scope || *name != set.name
+        }
+        _ => false,
+    }
 }
 
 /// Finds the pool's set, or makes it. A set that the store did not make is taken only where the pool says so.

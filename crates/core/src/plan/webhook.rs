@@ -8,7 +8,7 @@ use super::{
     census::Census,
     demand::Demand,
     earlier,
-    pool::{Target, credential_until, credential_waits},
+    pool::{Target, rest_until, rest_waits},
 };
 use crate::{
     effect::Flight,
@@ -100,8 +100,8 @@ pub(crate) fn to_read(census: &Census<'_>, target: Target) -> usize {
 
 /// Until when no job can be read, where that is so.
 pub(super) fn reads_wait_until(world: &World, of: &PoolSpec, now: Timestamp) -> Option<Timestamp> {
-    if credential_waits(world, &of.scope, now) {
-        return credential_until(world, &of.scope);
+    if rest_waits(world, &of.scope, now) {
+        return rest_until(world, &of.scope);
     }
     let attempt = world.scope(&of.scope)?.catch_up.read_attempt.as_ref()?;
     Some(attempt.next_at).filter(|next_at| *next_at > now)

@@ -12,7 +12,7 @@ use crate::{
         Attempt, DemandSource, Instance, PoolSpec, Registration, Runner, ScaleSetSpec,
         ScaleSetTrack, SessionTrack, Spec, Trouble, TroubleKey, later,
     },
-    plan::{Breaker, Census, breaker, limits_at, registrations_left, target_of},
+    plan::{Breaker, Census, breaker, is_left, limits_at, registrations_left, target_of},
     planted::{Bug, planted},
     world::{Pool, World},
 };
@@ -108,14 +108,20 @@ pub fn pool_conditions(world: &World, spec: &Spec, pool: &Pool, now: Timestamp) 
     if world.is_stopping() {
         found.push(say(ConditionKind::PoolClosed, "the daemon is ending".into(), None));
     }
-    if let Some(known) = world.trouble(&TroubleKey::Credential { scope: of.scope.clone() })
-        && known.next_attempt_at > now
-    {
-        let what = format!("GitHub refuses scope {}", of.scope);
-        found.push(trouble(ConditionKind::Credential, &what, known, now));
+    let scope = || of.scope.clone();
+    let refused = world.trouble(&TroubleKey::Credential { scope: scope() });
+    // A scale set asks nothing of the REST API, which has the rate limit.
+    let limited = world
+        .trouble(&TroubleKey::RateLimit { scope: scope() })
+        .filter(|_| of.scale_set().is_none());
+    for known in [refused, limited].into_iter().flatten() {
+        if known.next_attempt_at > now {
+            let what = format!("GitHub refuses scope {}", of.scope);
+            found.push(trouble(ConditionKind::Credential, &what, known, now));
+        }
     }
     found.extend(match of.scale_set() {
-        Some(set) => scale_set_conditions(world, pool, set, now),
+        Some(set) => scale_set_conditions(world, pool, of, set, now),
         None => registering_conditions(world, pool, of, now),
     });
     let census = Census::of(pool);
@@ -154,6 +160,7 @@ pub fn pool_conditions(world: &World, spec: &Spec, pool: &Pool, now: Timestamp) 
 fn scale_set_conditions(
     world: &World,
     pool: &Pool,
+    of: &PoolSpec,
     set: &ScaleSetSpec,
     now: Timestamp,
 ) -> Vec<Condition> {
@@ -164,6 +171,13 @@ fn scale_set_conditions(
     }
     if !matches!(pool.state.scale_set, ScaleSetTrack::Present { .. }) {
         let detail = format!("scale set `{}` is not there yet", set.name);
+        found.push(Condition { kind, detail, until: None });
+    } else if is_left(pool, of) {
+        let left = pool.runners.len();
+        let detail = format!(
+            "scale set `{}` takes the place of the one that the pool had before, after its {left} runners",
+            set.name
+        );
         found.push(Condition { kind, detail, until: None });
     } else if !matches!(pool.state.session, SessionTrack::Open { .. }) {
         let detail = "the message session is not open yet".into();

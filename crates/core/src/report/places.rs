@@ -71,7 +71,7 @@ pub(super) fn proving(
 ) -> Option<Condition> {
     let proves = |place: &Place| {
         let known = world.trouble(&place.creation_key(&of.name));
-        known.filter(|known| known.failures >= FAILURES_TO_PAUSE && known.next_attempt_at <= now)
+        known.filter(|known| known.attempts_max(now) < u32::MAX && known.next_attempt_at <= now)
     };
     let found = of.places.iter().find_map(|place| Some((place, proves(place)?)));
     let (place, known) = found.filter(|_| !planted(Bug::ConditionNotNamed))?;
@@ -85,10 +85,18 @@ pub(super) fn proving(
         Some(_) => "has a job",
         None => "has a job or waited two minutes for one",
     };
-    let what = format!(
-        "runners on backend {} are made one at a time until one {works}, after {} failures in a row",
-        place.backend, known.failures
-    );
+    let what = if known.is_full() {
+        format!(
+            "backend {} had no room, and is asked for {} at a time until it makes them",
+            place.backend,
+            known.attempts_max(now)
+        )
+    } else {
+        format!(
+            "runners on backend {} are made one at a time until one {works}, after {} failures in a row",
+            place.backend, known.failures
+        )
+    };
     Some(trouble(ConditionKind::Creation, &what, known, now))
 }
 

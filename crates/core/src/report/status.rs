@@ -142,7 +142,8 @@ pub fn status(world: &World, spec: &Spec, now: Timestamp) -> Status {
                 ScopeStatus {
                     name: name.to_string(),
                     url: scope.url.clone(),
-                    trouble: trouble(&TroubleKey::Credential { scope: name.clone() }),
+                    trouble: trouble(&TroubleKey::Credential { scope: name.clone() })
+                        .or_else(|| trouble(&TroubleKey::RateLimit { scope: name.clone() })),
                     caught_up_at: catch_up.and_then(|view| view.done_at),
                     catch_up_trouble: failed.map(|failed| (failed.error.clone(), failed.next_at)),
                 }

@@ -19,6 +19,15 @@ const BACKEND_WAIT: SignedDuration = SignedDuration::from_secs(1);
 /// The first wait after GitHub refused a credential.
 const CREDENTIAL_WAIT: SignedDuration = SignedDuration::from_secs(30);
 
+/// Which of GitHub's interfaces was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Api {
+    /// The public REST API, whose requests are counted against the credential's rate limit.
+    Rest,
+    /// The Actions service: scale sets, their sessions, and registrations in them.
+    Service,
+}
+
 impl World {
     /// Takes in what happened. Late, doubled and odd news change nothing and are told in an event.
     pub fn apply(&mut self, outcome: Outcome, now: Timestamp) {
@@ -178,14 +187,20 @@ impl World {
         self.set_trouble(key, Some(trouble), now);
     }
 
-    /// What a failed call on GitHub says of the credential as a whole.
+    /// What a failed call on GitHub says of the credential as a whole. The Actions service counts no requests: what its calls
+    /// meet as a limit is the want of a token that only the REST API gives, or a limit of its own, and holds up all.
     pub(super) fn credential_trouble(
         &mut self,
         scope: &ScopeName,
         error: &ForgeError,
+        asked: Api,
         now: Timestamp,
     ) {
-        let key = TroubleKey::Credential { scope: scope.clone() };
+        let scope = scope.clone();
+        let key = match (&error.kind, asked) {
+            (ForgeErrorKind::RateLimited(_), Api::Rest) => TroubleKey::RateLimit { scope },
+            _ => TroubleKey::Credential { scope },
+        };
         let trouble =
             Trouble::after(self.troubles.get(&key), CREDENTIAL_WAIT, &error.to_string(), now);
         match &error.kind {
@@ -212,9 +227,14 @@ impl World {
 
     /// A call on GitHub worked: the credential is well.
     pub(super) fn credential_works(&mut self, scope: &ScopeName, now: Timestamp) {
-        let key = TroubleKey::Credential { scope: scope.clone() };
-        if self.troubles.get(&key).is_some_and(|trouble| trouble.next_attempt_at <= now) {
-            self.set_trouble(key, None, now);
+        let keys = [
+            TroubleKey::Credential { scope: scope.clone() },
+            TroubleKey::RateLimit { scope: scope.clone() },
+        ];
+        for key in keys {
+            if self.troubles.get(&key).is_some_and(|trouble| trouble.next_attempt_at <= now) {
+                self.set_trouble(key, None, now);
+            }
         }
     }
 

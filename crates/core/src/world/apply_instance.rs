@@ -37,6 +37,7 @@ impl World {
                 // Whatever the pool: the backend makes instances.
                 let key = TroubleKey::Creates { backend: runner.backend.clone() };
                 self.set_trouble(key, None, now);
+                self.had_room(&runner, now);
                 let ready = self.early.remove(name) || ready;
                 match runner.created(id, ready, now) {
                     Ok(runner) => self.put(runner, now),
@@ -82,7 +83,7 @@ impl World {
         first: bool,
         now: Timestamp,
     ) {
-        use BackendErrorKind::{Transient, Unknown, Unreachable};
+        use BackendErrorKind::{NoCapacity, Quota, Transient, Unknown, Unreachable};
         // A list may have shown it before the answer came.
         let first = first && matches!(runner.instance, Instance::Creating { .. });
         if matches!(error.kind, Transient | Unknown | Unreachable) {
@@ -103,6 +104,13 @@ impl World {
             }
             // Try again later: it may have begun.
             Transient => self.fail(Self::refused(runner, false, now), reason, now),
+            NoCapacity | Quota => {
+                let key = creation_key(&runner);
+                self.fail(Self::refused(runner, first, now), reason, now);
+                if let Some(known) = self.troubles.get(&key).filter(|known| known.last_at == now) {
+                    self.note_trouble(key, known.clone().full());
+                }
+            }
             _ => self.fail(Self::refused(runner, first, now), reason, now),
         }
     }
@@ -327,11 +335,7 @@ impl World {
     /// A runner failed: it goes, and the pool's creation on its backend waits. Failures of runners made before the
     /// newest known failure prove nothing new: they were begun in the same state of affairs.
     pub(super) fn fail(&mut self, runner: Runner, reason: Reason, now: Timestamp) {
-        let key = TroubleKey::Creation {
-            pool: runner.pool(),
-            backend: runner.backend.clone(),
-            mark: runner.mark.clone(),
-        };
+        let key = creation_key(&runner);
         if reason == Reason::CreateTimeout {
             self.creates_failed(&runner, &reason.to_string(), now);
         }
@@ -353,20 +357,39 @@ impl World {
         self.retire(runner, reason, false, now);
     }
 
-    /// A runner has a job: proof that its pool works on its backend.
+    /// An instance was made: where one like it was refused for want of room, there is some.
+    fn had_room(&mut self, runner: &Runner, now: Timestamp) {
+        let key = creation_key(runner);
+        let Some(known) = self.troubles.get(&key) else { return };
+        if known.is_full() && runner.created_at > known.last_at {
+            match known.clone().after_success(now) {
+                Some(left) => self.note_trouble(key, left),
+                None => self.set_trouble(key, None, now),
+            }
+        }
+    }
+
+    /// A runner has a job: proof that its pool works on its backend, though not that there is room for more.
     pub(super) fn found_busy(&mut self, runner: Runner, job: Option<JobId>, now: Timestamp) {
-        let key = TroubleKey::Creation {
-            pool: runner.pool(),
-            backend: runner.backend.clone(),
-            mark: runner.mark.clone(),
-        };
+        let key = creation_key(&runner);
         if let Ok(runner) = runner.busy(job.clone(), now) {
-            self.set_trouble(key, None, now);
+            if self.troubles.get(&key).is_some_and(|known| !known.is_full()) {
+                self.set_trouble(key, None, now);
+            }
             // The news of its job comes after its end.
             if !runner.instance.may_live() {
                 self.finish(&runner.name, job, now);
             }
             self.put(runner, now);
         }
+    }
+}
+
+/// What the failures of a runner's like are remembered under.
+fn creation_key(runner: &Runner) -> TroubleKey {
+    TroubleKey::Creation {
+        pool: runner.pool(),
+        backend: runner.backend.clone(),
+        mark: runner.mark.clone(),
     }
 }

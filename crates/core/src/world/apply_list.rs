@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::{Pool, World, apply_registration::OWN_REMOVAL};
+use super::{Pool, World, apply::Api, apply_registration::OWN_REMOVAL};
 use crate::{
     effect::Flight,
     model::{
-        Attempt, BackendName, Instance, PoolName, PoolState, Proof, Registration, RegistrationId,
-        Runner, RunnerName, ScopeName, TroubleKey,
+        Attempt, BackendName, Exit, Instance, Job, JobState, PoolName, PoolState, Proof,
+        Registration, RegistrationId, Runner, RunnerName, ScopeName, TroubleKey,
     },
     planted::{Bug, planted},
     ports::{BackendError, ForgeError, InstanceRecord, InstanceStatus, RunnerRecord},
@@ -49,7 +49,8 @@ impl World {
                 // The row of an orphan registration, or of an instance thought gone: it is there after all.
                 Some(record) if !runner.instance.may_exist() => {
                     if runner.instance.since() < began_at && record.status != InstanceStatus::Away {
-                        self.put(Runner { instance: orphan_instance(&record, now), ..runner }, now);
+                        let instance = found_instance(&runner, &record, now);
+                        self.put(Runner { instance, ..runner }, now);
                     }
                 }
                 Some(record) if planted(Bug::RowsBeforeList) && runner.created_at >= began_at => {
@@ -78,11 +79,14 @@ impl World {
             if record.status == InstanceStatus::Away && self.runner(&name).is_none() {
                 continue;
             }
-            let instance = orphan_instance(&record, now);
             match self.runner(&name).cloned() {
-                None => self.adopt(Runner::orphan(name, backend.clone(), instance, now), now),
+                None => {
+                    let instance = orphan_instance(&record, now);
+                    self.adopt(Runner::orphan(name, backend.clone(), instance, now), now);
+                }
                 // The row of an orphan registration: here is its instance.
                 Some(row) if !row.instance.may_exist() => {
+                    let instance = found_instance(&row, &record, now);
                     self.put(Runner { backend: backend.clone(), instance, ..row }, now);
                 }
                 Some(row) => {
@@ -117,7 +121,16 @@ impl World {
             &format!("{} bears our tag and the store does not know it: it is removed", orphan.name),
             now,
         );
+        let name = orphan.name.clone();
         self.put(orphan, now);
+        // A message may have told of its job before.
+        let runs = |job: &&Job| matches!(&job.state, JobState::Started { runner, .. } if **runner == *name.as_str());
+        let job = self.pools.get(name.pool_str()).and_then(|pool| pool.jobs.values().find(runs));
+        if let Some(job) = job.map(|job| job.id.clone())
+            && let Some(row) = self.runner(&name).cloned()
+        {
+            self.found_busy(row, Some(job), now);
+        }
     }
 
     pub(super) fn apply_registration_list(
@@ -130,7 +143,7 @@ impl World {
         let records = match result {
             Ok(records) => records,
             Err(error) => {
-                self.credential_trouble(scope, &error, now);
+                self.credential_trouble(scope, &error, Api::Rest, now);
                 if let Some(view) = self.scopes.get_mut(scope) {
                     view.attempt =
                         Some(Attempt::after(view.attempt.as_ref(), &error.to_string(), now));
@@ -174,7 +187,8 @@ impl World {
             // A name of ours without a row: minted by a daemon whose store was lost, or under way while we listed.
             if pools.contains(&name.pool()) && !self.was_gone_after(&name, began_at) {
                 let Some(backend) = self.backends.keys().next().cloned() else { return };
-                let mut orphan = Runner::orphan(name, backend, Instance::Gone { since: now }, now);
+                let mut orphan =
+                    Runner::orphan(name, backend, Instance::Gone { since: now, ended: false }, now);
                 orphan.registration = Registration::InDoubt { since: now, id: Some(record.id) };
                 self.adopt(orphan, now);
             }
@@ -254,6 +268,15 @@ impl World {
         runner.registration =
             Registration::Removing { since: now, id: Some(id), proof: Proof::Removal };
         self.put(runner, now);
+    }
+}
+
+/// An instance that shows under the name of a row that had none. One that the engine made late, after the runner's own had
+/// ended, was never given a registration: it runs no job, whatever GitHub still says of the runner.
+fn found_instance(row: &Runner, record: &InstanceRecord, now: Timestamp) -> Instance {
+    match row.instance {
+        Instance::Gone { ended: true, .. } => Instance::Ended { since: now, exit: Exit::default() },
+        _ => orphan_instance(record, now),
     }
 }
 

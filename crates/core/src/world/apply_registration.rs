@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::World;
+use super::{World, apply::Api};
 use crate::{
     effect::{Membership, RegistrationCall, RegistrationOutcome},
     model::{Attempt, Instance, Proof, Reason, Registration, Runner, RunnerName},
@@ -169,7 +169,11 @@ impl World {
     ) {
         let pool = runner.pool();
         if let Some(scope) = self.scope_of(pool.as_str()) {
-            self.credential_trouble(&scope, error, now);
+            let asked = match call {
+                RegistrationCall::Mint(Membership::Alone { .. }) => Api::Rest,
+                _ => Api::Service,
+            };
+            self.credential_trouble(&scope, error, asked, now);
         }
         let attempt = Attempt::after(runner.registration_attempt.as_ref(), &error.to_string(), now);
         match (call, &error.kind) {

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::World;
+use super::{World, apply::Api};
 use crate::{
     effect::{ScaleSetCall, ScaleSetOutcome},
     model::{
@@ -44,6 +44,9 @@ impl World {
             ScaleSetOutcome::Group(id) => {
                 if let Some(pool) = self.change_pool(name) {
                     pool.group = Some(id);
+                    if let ScaleSetCall::FindGroup(name) = call {
+                        pool.group_name = Some(name.clone());
+                    }
                     pool.set_absent = false;
                 }
             }
@@ -124,8 +127,15 @@ impl World {
             (ScaleSetCall::Update { labels, .. }, Some(record)) => {
                 let refused = !same_labels(labels, &record.labels);
                 pool.labels_refused = refused.then(|| labels.clone());
-                if let ScaleSetTrack::Present { labels, .. } = &mut pool.state.scale_set {
+                if let ScaleSetTrack::Present { labels, group, group_name, .. } =
+                    &mut pool.state.scale_set
+                {
                     *labels = record.labels;
+                    *group = record.group;
+                    // Where GitHub left it in its group, it is not asked again in this life.
+                    if pool.group.is_some() {
+                        group_name.clone_from(&pool.group_name);
+                    }
                 }
                 if refused {
                     self.alarm_labels(name, now);
@@ -239,7 +249,7 @@ impl World {
             _ => {}
         }
         if let Some(scope) = self.scope_of(name.as_str()) {
-            self.credential_trouble(&scope, error, now);
+            self.credential_trouble(&scope, error, Api::Service, now);
         }
         let key = TroubleKey::ScaleSet { pool: name.clone() };
         let conflict =
@@ -251,7 +261,7 @@ impl World {
             && let Some(pool) = self.change_pool(name)
             && let Some(id) = pool.state.scale_set.id()
         {
-            pool.state.scale_set = ScaleSetTrack::Deleting { since: now, id };
+            pool.state.scale_set = ScaleSetTrack::Deleting { since: now, id, scope: None };
         }
         if conflict {
             trouble = trouble.until(crate::model::later(now, CONFLICT_WAIT));

@@ -354,6 +354,7 @@ impl World {
                 row.state.scale_set = ScaleSetTrack::Present {
                     id: record.id,
                     group: record.group,
+                    group_name: row.group_name.clone(),
                     scope,
                     name: record.name,
                     labels: record.labels,
@@ -390,9 +391,9 @@ impl World {
                         row.refresh_began_at = Some(now);
                     }
                     ScaleSetCall::Delete(id) => {
-                        let id = *id;
+                        let (id, scope) = (*id, Some(scope.clone()));
                         self.change_pool(&pool)?.state.scale_set =
-                            ScaleSetTrack::Deleting { since: now, id };
+                            ScaleSetTrack::Deleting { since: now, id, scope };
                     }
                     _ => {}
                 }

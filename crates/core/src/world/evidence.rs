@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{World, pool::UNTOLD};
+use super::{World, apply::Api, pool::UNTOLD};
 use crate::{
     effect::Flight,
     model::{
@@ -353,7 +353,7 @@ impl World {
     /// Runners are made without the permissions that lists and looks need: only what concerns the credential as a whole does.
     fn look_failed(&mut self, scope: &ScopeName, error: &ForgeError, now: Timestamp) {
         if !matches!(error.kind, ForgeErrorKind::NotAllowed(_)) {
-            self.credential_trouble(scope, error, now);
+            self.credential_trouble(scope, error, Api::Rest, now);
         }
     }
 

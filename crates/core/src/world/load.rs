@@ -161,7 +161,9 @@ impl World {
             TroubleKey::Backend { backend } | TroubleKey::Creates { backend } => {
                 self.backends.contains_key(backend)
             }
-            TroubleKey::Credential { scope } => self.scopes.contains_key(scope),
+            TroubleKey::Credential { scope } | TroubleKey::RateLimit { scope } => {
+                self.scopes.contains_key(scope)
+            }
             TroubleKey::ScaleSet { pool } => self.pools.contains_key(pool),
         };
         let old = self.troubles.keys().filter(|key| !is_somebodys(key)).cloned();

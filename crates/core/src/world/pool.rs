@@ -53,6 +53,8 @@ pub struct Pool {
     pub finished: BTreeMap<RunnerName, Finished>,
     /// The runner group, as looked up in this life.
     pub group: Option<RunnerGroupId>,
+    /// The name that it was looked up by.
+    pub group_name: Option<String>,
     /// The scope through which its set was last asked for.
     pub scope: Option<ScopeName>,
     /// A set of the wanted name that a look found, and whether we were making it.
@@ -104,6 +106,7 @@ impl Pool {
             doubted: None,
             finished: BTreeMap::new(),
             group: None,
+            group_name: None,
             scope: None,
             found: None,
             set_absent: false,
@@ -128,7 +131,8 @@ impl Pool {
     /// The scope that its scale set belongs to, in which its runners register by themselves, or where the set was last asked for.
     pub(crate) fn made_in(&self) -> Option<&ScopeName> {
         match &self.state.scale_set {
-            ScaleSetTrack::Present { scope, .. } => Some(scope),
+            ScaleSetTrack::Present { scope, .. }
+            | ScaleSetTrack::Deleting { scope: Some(scope), .. } => Some(scope),
             _ => self.state.registers_in.as_ref().or(self.scope.as_ref()),
         }
     }

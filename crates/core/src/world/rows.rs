@@ -168,7 +168,9 @@ impl World {
                     TroubleKey::Backend { backend } | TroubleKey::Creates { backend } => {
                         (None, Some(backend.clone()), None)
                     }
-                    TroubleKey::Credential { scope } => (None, None, Some(scope.clone())),
+                    TroubleKey::Credential { scope } | TroubleKey::RateLimit { scope } => {
+                        (None, None, Some(scope.clone()))
+                    }
                     TroubleKey::ScaleSet { pool } => (Some(pool.clone()), None, None),
                 };
                 let event = EventKind::Trouble {
@@ -182,17 +184,26 @@ impl World {
                 // Before it holds anything up, a failed create call is its runner's to tell.
                 let told = !matches!(key, TroubleKey::Creates { .. })
                     || trouble.failures >= FAILURES_TO_PAUSE;
-                self.troubles.insert(key.clone(), trouble);
                 if told {
                     self.tell(event, now);
                 }
+                self.note_trouble(key, trouble);
             }
             None => {
-                if self.troubles.remove(&key).is_none() {
-                    return;
+                if self.troubles.remove(&key).is_some() {
+                    self.touch_trouble(key);
                 }
             }
         }
+    }
+
+    /// What is new about a trouble is nothing to tell.
+    pub(super) fn note_trouble(&mut self, key: TroubleKey, trouble: Trouble) {
+        self.troubles.insert(key.clone(), trouble);
+        self.touch_trouble(key);
+    }
+
+    fn touch_trouble(&mut self, key: TroubleKey) {
         match &key {
             TroubleKey::Creation { pool, .. } | TroubleKey::ScaleSet { pool } => {
                 let pool = pool.clone();
@@ -200,7 +211,8 @@ impl World {
             }
             TroubleKey::Backend { .. }
             | TroubleKey::Creates { .. }
-            | TroubleKey::Credential { .. } => self.touch_all(),
+            | TroubleKey::Credential { .. }
+            | TroubleKey::RateLimit { .. } => self.touch_all(),
         }
         self.changes.troubles.insert(key);
     }

@@ -167,7 +167,12 @@ fn set_fits(world: &World, pool: &PoolName, call: &ScaleSetCall) -> bool {
     let set = &pool.state.scale_set;
     let session = &pool.state.session;
     match call {
-        ScaleSetCall::FindGroup(_) | ScaleSetCall::Find { .. } => set.id().is_none(),
+        // A set that is there may be on its way to another group.
+        ScaleSetCall::FindGroup(name) => match set {
+            ScaleSetTrack::Present { group_name: Some(known), .. } => known != name,
+            _ => set.id().is_none(),
+        },
+        ScaleSetCall::Find { .. } => set.id().is_none(),
         ScaleSetCall::Create { .. } => matches!(set, ScaleSetTrack::Creating { .. }),
         ScaleSetCall::Delete(id) => {
             matches!(set, ScaleSetTrack::Deleting { id: known, .. } if known == id)

@@ -324,7 +324,9 @@ fn add_entry(stage: &mut Stage, message: &mut Message, entry: &str) -> Result<()
         }
         "started" => {
             let [job, alias] = rest else { return Err(format!("`{entry}`: which runner?")) };
-            let runner = stage.name_of(alias).unwrap_or_else(|| alias.clone());
+            // A stranger, or a name that is nobody's.
+            let runner =
+                stage.runner(alias).map_or_else(|_| alias.clone(), |name| name.to_string());
             message.entries.push(job_entry(JobEntryKind::Started { runner }, job)?);
         }
         "completed" => {

@@ -119,6 +119,7 @@ impl Given {
                     let bytes = words::number::<u64>(value)? << 30;
                     each(&mut pool, |instance| instance.memory_bytes = Some(bytes));
                 }
+                "group" => pool.group = value.into(),
                 "scope" => pool.scope = words::scope(value)?,
                 "max" => pool.limits.max = words::number(value)?,
                 "min_idle" => pool.limits.min_idle = words::number(value)?,

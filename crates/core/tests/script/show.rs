@@ -117,8 +117,8 @@ pub fn set_call(call: &ScaleSetCall) -> String {
         ScaleSetCall::Create { group, name, labels } => {
             format!("create set {name} in group {group}, labels {}", labels.join(","))
         }
-        ScaleSetCall::Update { id, labels, .. } => {
-            format!("update set {id}, labels {}", labels.join(","))
+        ScaleSetCall::Update { id, group, labels, .. } => {
+            format!("update set {id} in group {group}, labels {}", labels.join(","))
         }
         ScaleSetCall::Delete(id) => format!("delete set {id}"),
         ScaleSetCall::OpenSession(id) => format!("open a session on set {id}"),

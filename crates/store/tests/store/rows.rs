@@ -58,7 +58,7 @@ pub fn full_runner(number: u64) -> Runner {
         instance: Instance::Removing { since: at(7), exit: Some(exit) },
         registration: Registration::Busy {
             since: at(5),
-            id: RegistrationId(i64::MAX),
+            id: Some(RegistrationId(i64::MAX)),
             job: Some(JobId(ODD.into())),
             completed_at: Some(Timestamp::MAX),
         },
@@ -87,6 +87,7 @@ pub fn full_pool(generation: u64) -> PoolState {
         scale_set: ScaleSetTrack::Present {
             id: ScaleSetId(7),
             group: RunnerGroupId(1),
+            group_name: None,
             scope: ScopeName::new("acme").unwrap(),
             name: ODD.to_owned(),
             labels: vec!["linux".to_owned()],
@@ -222,7 +223,7 @@ pub fn every_state() -> Batch {
         Instance::Spent { since, id },
         Instance::Ended { since, exit },
         Instance::Removing { since, exit: None },
-        Instance::Gone { since },
+        Instance::Gone { since, ended: false },
     ];
     let registrations = vec![
         Registration::None,
@@ -231,7 +232,7 @@ pub fn every_state() -> Batch {
         Registration::HandingOver { since, id: registered },
         Registration::HandedOver { since, id: registered },
         Registration::Online { since, id: registered },
-        Registration::Busy { since, id: registered, job: None, completed_at: None },
+        Registration::Busy { since, id: Some(registered), job: None, completed_at: None },
         Registration::InDoubt { since, id: None },
         Registration::Removing { since, id: None, proof: Proof::Removal },
         Registration::Removing { since, id: Some(registered), proof: Proof::Absence },
@@ -278,7 +279,7 @@ pub fn every_state() -> Batch {
             SessionTrack::Stored { id: SessionId("stored".into()) },
         ),
         (
-            ScaleSetTrack::Deleting { since, id: ScaleSetId(7) },
+            ScaleSetTrack::Deleting { since, id: ScaleSetId(7), scope: None },
             SessionTrack::Closing { id: SessionId("closing".into()), since },
         ),
     ];

@@ -107,7 +107,8 @@ impl Runner {
     #[must_use]
     pub fn instance_gone(mut self, now: Timestamp) -> Self {
         if self.instance.may_exist() {
-            self.instance = Instance::Gone { since: now };
+            let ended = matches!(self.instance, Instance::Ended { .. } | Instance::Removing { .. });
+            self.instance = Instance::Gone { since: now, ended };
         }
         self.instance_attempt = None;
         self

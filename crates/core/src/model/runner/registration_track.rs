@@ -112,12 +112,15 @@ impl Runner {
         match self.registration {
             Registration::HandingOver { id, .. }
             | Registration::HandedOver { id, .. }
-            | Registration::Online { id, .. }
-            | Registration::InDoubt { id: Some(id), .. } => {
+            | Registration::Online { id, .. } => {
+                let id = Some(id);
+                self.registration = Registration::Busy { since: now, id, job, completed_at: None };
+            }
+            Registration::InDoubt { id, .. } => {
                 self.registration = Registration::Busy { since: now, id, job, completed_at: None };
             }
             // GitHub did not let go of it. One that is being destroyed never had its configuration.
-            Registration::Removing { id: Some(id), proof: Proof::Removal, .. }
+            Registration::Removing { id, proof: Proof::Removal, .. }
                 if !matches!(self.instance, Instance::Removing { .. }) =>
             {
                 self.registration = Registration::Busy { since: now, id, job, completed_at: None };
