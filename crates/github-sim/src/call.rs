@@ -39,12 +39,15 @@ impl<'a> Call<'a> {
             .map(http::uri::Authority::as_str)
             .or_else(|| request.headers().get(header::HOST).and_then(|host| host.to_str().ok()))
             .unwrap_or("127.0.0.1");
-        let base = format!("{}://{host}", uri.scheme_str().unwrap_or("http"));
+        let base = [uri.scheme_str().unwrap_or("http"), "://", host].concat();
         let mut segments: Vec<Cow<'_, str>> = uri
             .path()
             .split('/')
             .filter(|part| !part.is_empty())
-            .map(|part| percent_encoding::percent_decode_str(part).decode_utf8_lossy())
+            .map(|part| match part.contains('%') {
+                true => percent_encoding::percent_decode_str(part).decode_utf8_lossy(),
+                false => Cow::Borrowed(part),
+            })
             .collect();
         let mut api = base.clone();
         if segments.len() >= 2 && segments[0] == "api" && segments[1] == "v3" {

@@ -318,8 +318,9 @@ impl Sim {
             let sign = |algorithm, name| {
                 let key = hmac::Key::new(algorithm, secret.as_bytes());
                 let digest = hmac::sign(&key, &delivery.payload);
-                let digits = digest.as_ref().iter().map(|byte| format!("{byte:02x}"));
-                format!("{name}={}", digits.collect::<String>())
+                let nibbles = digest.as_ref().iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
+                let digits = nibbles.filter_map(|nibble| char::from_digit(nibble.into(), 16));
+                [name, "="].into_iter().flat_map(str::chars).chain(digits).collect()
             };
             headers.push(("X-Hub-Signature", sign(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, "sha1")));
             headers.push(("X-Hub-Signature-256", sign(hmac::HMAC_SHA256, "sha256")));

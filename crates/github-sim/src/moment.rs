@@ -1,6 +1,9 @@
 //! Times as GitHub writes them.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::{
+    SignedDuration, Timestamp,
+    fmt::{rfc2822, temporal},
+};
 
 /// How GitHub writes "not set" on the Actions service.
 pub(crate) const ZERO_TIME: &str = "0001-01-01T00:00:00Z";
@@ -13,12 +16,14 @@ pub(crate) fn after(at: Timestamp, ms: u64) -> Timestamp {
 
 /// Whole seconds, as the public REST writes times.
 pub(crate) fn seconds(at: Timestamp) -> String {
-    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    const WHOLE: temporal::DateTimePrinter = temporal::DateTimePrinter::new().precision(Some(0));
+    WHOLE.timestamp_to_string(&at)
 }
 
 /// As HTTP's `Date` header writes times.
 pub(crate) fn http_date(at: Timestamp) -> String {
-    at.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
+    // It fails for years that HTTP has no digits for.
+    rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&at).unwrap_or_default()
 }
 
 /// With fractions, as the Actions service writes times; `None` is [`ZERO_TIME`].

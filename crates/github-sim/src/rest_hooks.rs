@@ -1,8 +1,9 @@
 //! The public REST of webhooks and their deliveries (protocol.md, 5.4).
 
 use http::StatusCode;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::call::{Call, Origin};
 use crate::delivery::{Delivery, Tried};
@@ -15,6 +16,33 @@ use crate::sim::Sim;
 
 /// Only deliveries of the last 3 days can be sent again.
 const REDELIVERED_S_MAX: i64 = 3 * 24 * 3_600;
+
+/// A delivery as lists show it.
+#[derive(Serialize)]
+struct ItemBody<'a> {
+    id: DeliveryId,
+    guid: Uuid,
+    delivered_at: String,
+    redelivery: bool,
+    duration: f64,
+    status: &'a str,
+    status_code: u16,
+    event: &'static str,
+    action: Option<&'static str>,
+    installation_id: Option<i64>,
+    repository_id: Option<ScopeId>,
+    throttled_at: Option<&'static str>,
+}
+
+/// A delivery by itself.
+#[derive(Serialize)]
+struct WholeBody<'a> {
+    #[serde(flatten)]
+    item: ItemBody<'a>,
+    url: &'a str,
+    request: Value,
+    response: Value,
+}
 
 /// A hook to make, or what to change of one.
 #[derive(Deserialize)]
@@ -145,17 +173,18 @@ impl Sim {
 
     fn delivery_get(&self, hook: &Hook, id: DeliveryId) -> Handled {
         let (delivery, tried) = self.delivery_of(hook.id, id)?;
-        let mut shown = self.item(hook, delivery, tried);
         let headers: serde_json::Map<String, Value> = self
             .delivery_headers(hook, delivery)
             .into_iter()
             .map(|(name, value)| (name.to_owned(), value.into()))
             .collect();
         let payload: Value = serde_json::from_slice(&delivery.payload).unwrap_or_default();
-        shown["url"] = hook.url.clone().into();
-        shown["request"] = json!({ "headers": headers, "payload": payload });
-        shown["response"] = json!({ "headers": {}, "payload": "" });
-        Ok(ok(&shown))
+        Ok(ok(&WholeBody {
+            item: self.item(hook, delivery, tried),
+            url: &hook.url,
+            request: json!({ "headers": headers, "payload": payload }),
+            response: json!({ "headers": {}, "payload": "" }),
+        }))
     }
 
     fn delivery_attempt(&mut self, call: &Call<'_>, hook: HookId, id: DeliveryId) -> Handled {
@@ -234,7 +263,7 @@ impl Sim {
             .collect();
         tried.sort_by_key(|(delivery, _)| std::cmp::Reverse(delivery.id));
         let next = tried.get(per).map(|(delivery, _)| delivery.id);
-        let shown: Vec<Value> = tried
+        let shown: Vec<ItemBody<'_>> = tried
             .iter()
             .take(per)
             .map(|(delivery, tried)| self.item(hook, delivery, tried))
@@ -258,27 +287,27 @@ impl Sim {
     }
 
     /// A delivery as lists show it.
-    fn item(&self, hook: &Hook, delivery: &Delivery, tried: &Tried) -> Value {
+    fn item<'a>(&self, hook: &Hook, delivery: &Delivery, tried: &'a Tried) -> ItemBody<'a> {
         let installation = match (hook.owner, delivery.repository) {
             (HookOwner::App(app), Some(repository)) => {
                 self.installation_on(app, self.scopes.owner(repository))
             }
             _ => None,
         };
-        json!({
-            "id": delivery.id,
-            "guid": delivery.guid,
-            "delivered_at": moment::seconds(tried.at),
-            "redelivery": delivery.redelivery,
-            "duration": 0.05,
-            "status": tried.status,
-            "status_code": tried.status_code,
-            "event": delivery.event,
-            "action": delivery.action,
-            "installation_id": installation,
-            "repository_id": delivery.repository,
-            "throttled_at": null,
-        })
+        ItemBody {
+            id: delivery.id,
+            guid: delivery.guid,
+            delivered_at: moment::seconds(tried.at),
+            redelivery: delivery.redelivery,
+            duration: 0.05,
+            status: &tried.status,
+            status_code: tried.status_code,
+            event: delivery.event,
+            action: delivery.action,
+            installation_id: installation,
+            repository_id: delivery.repository,
+            throttled_at: None,
+        }
     }
 }
 

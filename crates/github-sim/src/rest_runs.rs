@@ -1,6 +1,7 @@
 //! The public REST of workflow runs and their jobs.
 
 use http::StatusCode;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::call::{Call, Origin, Page};
@@ -18,6 +19,13 @@ pub(crate) const SHA: &str = "5cc4f7a2d1e0b39886aa01bb7d4ef2c93f0d6e1b";
 
 /// When every simulated repository was made.
 pub(crate) const CREATED_AT: &str = "2024-01-01T00:00:00Z";
+
+/// A page of a run's jobs.
+#[derive(Serialize)]
+struct JobsBody {
+    total_count: usize,
+    jobs: Vec<WorkflowJob>,
+}
 
 /// A filtered list of runs ends here, as GitHub's search does.
 const FILTERED_MAX: usize = 1000;
@@ -149,7 +157,7 @@ impl Sim {
             .filter_map(|id| self.jobs.get(id))
             .map(|job| self.job_json(&call.origin, job))
             .collect();
-        let mut reply = ok(&json!({ "total_count": ids.len(), "jobs": jobs }));
+        let mut reply = ok(&JobsBody { total_count: ids.len(), jobs });
         if let Some(link) = page.link(call, ids.len()) {
             set_header(&mut reply, "link", &link);
         }

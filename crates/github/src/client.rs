@@ -115,14 +115,24 @@ impl fmt::Debug for GitHub {
 
 /// The `User-Agent` (protocol.md, 1.5): a product token, then the attribution that GitHub's own client sends.
 pub(crate) fn user_agent(set: Option<ScaleSetId>) -> HeaderValue {
-    const VERSION: &str = env!("CARGO_PKG_VERSION");
-    let text = match set {
-        Some(set) => format!(
-            r#"dayfly/{VERSION} {{"system":"dayfly","version":"{VERSION}","kind":"scaleset","scale_set_id":{set}}}"#
-        ),
-        None => format!(
-            r#"dayfly/{VERSION} {{"system":"dayfly","version":"{VERSION}","kind":"scaleset"}}"#
-        ),
-    };
-    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("dayfly"))
+    macro_rules! with {
+        ($rest:literal) => {
+            concat!(
+                "dayfly/",
+                env!("CARGO_PKG_VERSION"),
+                r#" {"system":"dayfly","version":""#,
+                env!("CARGO_PKG_VERSION"),
+                r#"","kind":"scaleset""#,
+                $rest
+            )
+        };
+    }
+    match set {
+        Some(set) => {
+            let id = set.to_string();
+            HeaderValue::try_from([with!(r#","scale_set_id":"#), &id, "}"].concat())
+                .unwrap_or(HeaderValue::from_static(with!("}")))
+        }
+        None => HeaderValue::from_static(with!("}")),
+    }
 }

@@ -21,7 +21,7 @@ macro_rules! name {
     ($(#[$doc:meta])* $type:ident, $kind:literal, $rule:literal, $valid:expr) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
+        #[serde(try_from = "String")]
         pub struct $type(Arc<str>);
 
         impl $type {
@@ -50,12 +50,6 @@ macro_rules! name {
             type Error = InvalidName;
             fn try_from(name: String) -> Result<Self, InvalidName> {
                 Self::new(name)
-            }
-        }
-
-        impl From<$type> for String {
-            fn from(name: $type) -> String {
-                name.as_str().to_owned()
             }
         }
 

@@ -94,13 +94,11 @@ fn absences(world: &World, scope: &ScopeName) -> (Option<Timestamp>, usize) {
 }
 
 fn of_scope<'a>(world: &'a World, scope: &'a ScopeName) -> impl Iterator<Item = &'a Pool> {
-    world.pools().filter(move |pool| {
-        !pool.runners.is_empty() && world.scope_of(pool.state.name.as_str()).as_ref() == Some(scope)
-    })
+    world.pools().filter(move |pool| !pool.runners.is_empty() && pool.made_in() == Some(scope))
 }
 
 fn has_set(world: &World, scope: &ScopeName) -> bool {
-    world.pools().any(|pool| world.scope_of(pool.state.name.as_str()).as_ref() == Some(scope))
+    world.pools().any(|pool| pool.made_in() == Some(scope))
 }
 
 fn registrations_due(world: &World, scope: &ScopeName, now: Timestamp) -> bool {
@@ -122,7 +120,7 @@ fn registrations_due(world: &World, scope: &ScopeName, now: Timestamp) -> bool {
 /// wait for, and ten seconds after the last list at the earliest. `None` where looks by name cost less.
 fn duty_at(world: &World, scope: &ScopeName, listed_at: Option<Timestamp>) -> Option<Timestamp> {
     let (oldest, count) = absences(world, scope);
-    let oldest = oldest.filter(|_| !by_name(world, scope))?;
+    let oldest = oldest.filter(|_| !is_fewer_than_pages(world, scope, count))?;
     let rows: usize = of_scope(world, scope).map(|pool| pool.runners.len()).sum();
     let gathered = if rows == count { oldest } else { later(oldest, GATHER) };
     Some(listed_at.map_or(gathered, |at| later(at, GATHER).max(gathered)))
@@ -130,6 +128,9 @@ fn duty_at(world: &World, scope: &ScopeName, listed_at: Option<Timestamp>) -> Op
 
 /// Whether looking names up one by one costs fewer requests than a list of the whole scope.
 pub(super) fn by_name(world: &World, scope: &ScopeName) -> bool {
-    let pages = world.scope(scope).map_or(1, |view| view.size / PAGE + 1);
-    absences(world, scope).1 < pages
+    is_fewer_than_pages(world, scope, absences(world, scope).1)
+}
+
+fn is_fewer_than_pages(world: &World, scope: &ScopeName, count: usize) -> bool {
+    count < world.scope(scope).map_or(1, |view| view.size / PAGE + 1)
 }

@@ -127,7 +127,7 @@ pub(super) fn plan(
     let of = spec.pools.get(&pool.state.name);
     // What the pool gives up takes no further step: its decisions are begun before those of its runners.
     let mut steps = Vec::new();
-    let scope = runner::scope_of(world, spec, pool, of);
+    let scope = runner::scope_of(spec, pool, of);
     let (left, mut due) = of.map(|of| places::left(world, pool, of, room, now)).unwrap_or_default();
     for row in pool.runners.values() {
         let known = runner::Known { world, pool, of, scope: scope.as_ref(), left: &left };

@@ -53,14 +53,9 @@ struct Step<'a> {
 }
 
 /// Through which scope the registrations of a pool's runners are asked for.
-pub(super) fn scope_of(
-    world: &World,
-    spec: &Spec,
-    pool: &Pool,
-    of: Option<&PoolSpec>,
-) -> Option<ScopeName> {
-    world
-        .scope_of(pool.state.name.as_str())
+pub(super) fn scope_of(spec: &Spec, pool: &Pool, of: Option<&PoolSpec>) -> Option<ScopeName> {
+    pool.made_in()
+        .cloned()
         .or_else(|| of.map(|of| of.scope.clone()))
         // An orphan of a pool that nobody remembers is asked for where all are asked for.
         .or_else(|| spec.scopes.keys().next().filter(|_| spec.scopes.len() == 1).cloned())

@@ -34,7 +34,7 @@ pub struct Batch {
     pub scopes: BTreeMap<ScopeName, Option<ScopeState>>,
     /// Troubles.
     pub troubles: BTreeMap<TroubleKey, Option<Trouble>>,
-    /// The controller's clock at the commit.
+    /// The controller's clock at the commit; not every commit stores it.
     pub clock: Option<Timestamp>,
 }
 
@@ -56,7 +56,7 @@ impl Batch {
 pub struct Stored {
     /// Whose store it is.
     pub controller: ControllerId,
-    /// The clock at the newest commit.
+    /// The clock at the newest commit that stored it.
     pub clock: Option<Timestamp>,
     /// Every runner that is not gone.
     pub runners: Vec<Runner>,

@@ -1,16 +1,20 @@
 //! What changed since the last commit.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::World;
 use crate::{model::Event, ports::Batch};
+
+/// Commits store the clock this often: the next start tells by it a gap of many minutes, and that the clock was set back. A row
+/// more in each commit would be a third of what most commits write.
+const CLOCK_EVERY: SignedDuration = SignedDuration::from_secs(30);
 
 impl World {
     /// Hands out the changed rows for one commit, with their generations raised.
     pub fn take_changes(&mut self, now: Timestamp) -> Batch {
         let changes = std::mem::take(&mut self.changes);
         self.deleted = std::mem::take(&mut self.forgotten);
-        let mut batch = Batch { clock: Some(now), ..Batch::default() };
+        let mut batch = Batch::default();
         for name in changes.runners {
             let pool = self.pools.get_mut(name.pool_str());
             if let Some(runner) = pool.and_then(|pool| pool.runners.get_mut(&name)) {
@@ -43,6 +47,11 @@ impl World {
             let row = self.troubles.get(&key).cloned();
             batch.troubles.insert(key, row);
         }
+        let told = |at| now.duration_since(at) < CLOCK_EVERY;
+        if !batch.is_empty() && !self.clock_stored.is_some_and(told) {
+            batch.clock = Some(now);
+            self.clock_stored = Some(now);
+        }
         batch
     }
 
@@ -68,6 +77,7 @@ impl World {
         self.changes.workflow_jobs.extend(batch.workflow_jobs.into_keys());
         self.changes.scopes.extend(batch.scopes.into_keys());
         self.changes.troubles.extend(batch.troubles.into_keys());
+        self.clock_stored = None;
     }
 
     /// Hands out what happened since the last call, for the event log.

@@ -70,6 +70,7 @@ impl World {
             forgotten: Forgotten::default(),
             deleted: Forgotten::default(),
             stopping: false,
+            clock_stored: None,
             changes: Changes::default(),
             events: Vec::new(),
         };

@@ -32,8 +32,8 @@ pub use views::{BackendView, CatchUpView, Past, ScopeView};
 use crate::{
     effect::{Effect, Flight},
     model::{
-        BackendName, ControllerId, Event, MessageId, PoolName, Runner, RunnerName, ScaleSetTrack,
-        ScopeName, Trouble, TroubleKey, WorkflowJobId,
+        BackendName, ControllerId, Event, MessageId, PoolName, Runner, RunnerName, ScopeName,
+        Trouble, TroubleKey, WorkflowJobId,
     },
     ports::{JobKey, RateLimit},
 };
@@ -81,6 +81,8 @@ pub struct World {
     /// Rows that the commit under way deletes.
     deleted: Forgotten,
     stopping: bool,
+    /// The clock that was stored with the newest commit that stored it in this life.
+    clock_stored: Option<Timestamp>,
     changes: Changes,
     events: Vec<Event>,
 }
@@ -202,12 +204,7 @@ impl World {
     /// asked for.
     #[must_use]
     pub fn scope_of(&self, pool: &str) -> Option<ScopeName> {
-        let pool = self.pools.get(pool)?;
-        match &pool.state.scale_set {
-            ScaleSetTrack::Present { scope, .. }
-            | ScaleSetTrack::Deleting { scope: Some(scope), .. } => Some(scope.clone()),
-            _ => pool.state.registers_in.clone().or_else(|| pool.scope.clone()),
-        }
+        self.pools.get(pool)?.made_in().cloned()
     }
 
     /// Takes note of what a scope's credential may still ask of GitHub.

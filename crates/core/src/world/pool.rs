@@ -128,6 +128,15 @@ impl Pool {
         }
     }
 
+    /// The scope that its scale set belongs to, in which its runners register by themselves, or where the set was last asked for.
+    pub(crate) fn made_in(&self) -> Option<&ScopeName> {
+        match &self.state.scale_set {
+            ScaleSetTrack::Present { scope, .. }
+            | ScaleSetTrack::Deleting { scope: Some(scope), .. } => Some(scope),
+            _ => self.state.registers_in.as_ref().or(self.scope.as_ref()),
+        }
+    }
+
     /// Whether workflow jobs of this scope go to it.
     pub(super) fn is_routed_in(&self, scope: &ScopeName) -> bool {
         self.routed && self.state.registers_in.as_ref() == Some(scope)

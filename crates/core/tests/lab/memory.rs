@@ -90,9 +90,7 @@ impl Memory {
         replace(&mut self.workflow_jobs, &batch.workflow_jobs);
         replace(&mut self.scopes, &batch.scopes);
         replace(&mut self.troubles, &batch.troubles);
-        if !batch.is_empty() {
-            self.clock = batch.clock;
-        }
+        self.clock = batch.clock.or(self.clock);
         Ok(())
     }
 

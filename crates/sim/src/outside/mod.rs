@@ -19,6 +19,7 @@ mod transport;
 mod users;
 
 use std::{
+    cell::Cell,
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -62,6 +63,8 @@ pub(crate) struct Life(pub(crate) u64);
 pub(crate) struct State {
     pub(crate) scenario: Arc<Scenario>,
     started: Instant,
+    /// The time, once somebody asked for it: none passes while the world is locked.
+    now: Cell<Option<Duration>>,
     pub(crate) sim: Sim,
     pub(crate) scope: ScopeId,
     pub(crate) controller: ControllerId,
@@ -132,7 +135,9 @@ impl Outside {
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.now.set(None);
+        state
     }
 
     /// The world, if this life may still act on it.
@@ -185,6 +190,7 @@ impl State {
             scenario.engines.iter().enumerate().map(|(at, plan)| Machine::new(at, plan.clone()));
         Ok(Self {
             started: Instant::now(),
+            now: Cell::new(None),
             sim,
             scope,
             controller,
@@ -242,7 +248,9 @@ impl State {
 
     /// Time since the start.
     pub(crate) fn now(&self) -> Duration {
-        self.started.elapsed()
+        let now = self.now.get().unwrap_or_else(|| self.started.elapsed());
+        self.now.set(Some(now));
+        now
     }
 
     /// GitHub's time.
@@ -380,9 +388,9 @@ pub(crate) struct Events {
 impl EventSink for Events {
     fn emit(&self, event: &Event) {
         if let Some(mut state) = self.outside.alive(self.life) {
-            match serde_json::to_string(&event.kind) {
-                Ok(told) => state.note(format_args!("  daemon: {told}")),
-                Err(error) => state.look(Check::Lives, false, || error.to_string()),
+            let now = state.now();
+            if let Err(error) = state.log.note_json(now, "  daemon: ", &event.kind) {
+                state.look(Check::Lives, false, || error.to_string());
             }
         }
     }

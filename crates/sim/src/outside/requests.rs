@@ -6,6 +6,7 @@ use bytes::Bytes;
 use dayfly_core::model::RunnerName;
 use dayfly_github_sim::{Answer, RunnerId, SetId};
 use http::{Method, Request, Response, StatusCode};
+use serde::Deserialize;
 
 use super::{
     Life, State, Trouble,
@@ -113,9 +114,7 @@ impl State {
             };
             return match (method, parts.next(), parts.next()) {
                 (&Method::POST, Some("generatejitconfig"), _) => {
-                    let body: serde_json::Value =
-                        serde_json::from_slice(request.body()).unwrap_or_default();
-                    Asked::Mint(body["name"].as_str().unwrap_or_default().to_owned())
+                    Asked::Mint(name_in(request.body()))
                 }
                 (&Method::POST, Some("acquirejobs"), None) => {
                     let jobs: Vec<i64> = serde_json::from_slice(request.body()).unwrap_or_default();
@@ -140,9 +139,7 @@ impl State {
             return Asked::Rest(Bucket::Registration);
         }
         if *method == Method::POST && path.ends_with("/actions/runners/generate-jitconfig") {
-            let body: serde_json::Value =
-                serde_json::from_slice(request.body()).unwrap_or_default();
-            return Asked::Register(body["name"].as_str().unwrap_or_default().to_owned());
+            return Asked::Register(name_in(request.body()));
         }
         // An App's own calls have a limit of their own.
         if path.starts_with("/api/v3/app/") || path.ends_with("/installation") {
@@ -248,10 +245,13 @@ impl State {
             Asked::OpenSession(set) | Asked::RefreshSession(set)
                 if response.status() == StatusCode::OK =>
             {
-                let body: serde_json::Value =
-                    serde_json::from_slice(response.body()).unwrap_or_default();
-                if let Some(token) = body["messageQueueAccessToken"].as_str() {
-                    self.github.queues.insert(token.to_owned(), *set);
+                #[derive(Deserialize)]
+                #[serde(rename_all = "camelCase")]
+                struct Session {
+                    message_queue_access_token: String,
+                }
+                if let Ok(session) = serde_json::from_slice::<Session>(response.body()) {
+                    self.github.queues.insert(session.message_queue_access_token, *set);
                 }
                 if matches!(asked, Asked::OpenSession(_)) {
                     self.github.fresh.insert(*set, ());
@@ -287,4 +287,13 @@ impl State {
             _ => {}
         }
     }
+}
+
+/// The runner's name in a request for a configuration.
+fn name_in(body: &[u8]) -> String {
+    #[derive(Deserialize)]
+    struct Named {
+        name: String,
+    }
+    serde_json::from_slice::<Named>(body).map_or_else(|_| String::new(), |of| of.name)
 }
