@@ -290,12 +290,15 @@ impl World {
         }
     }
 
-    /// A list, or a part of it, is tried again.
+    /// A list, or a part of it, is tried again. The first failure in a row is told.
     fn not_caught_up(&mut self, scope: &ScopeName, error: &ForgeError, now: Timestamp) {
         self.look_failed(scope, error, now);
-        if let Some(view) = self.scopes.get_mut(scope) {
-            let attempt = view.catch_up.attempt.as_ref();
-            view.catch_up.attempt = Some(Attempt::after(attempt, &error.to_string(), now));
+        let Some(view) = self.scopes.get_mut(scope) else { return };
+        let before = view.catch_up.attempt.take();
+        view.catch_up.attempt = Some(Attempt::after(before.as_ref(), &error.to_string(), now));
+        if before.is_none() {
+            let what = format!("not caught up on, and tried again: {error}");
+            self.tell(EventKind::Scope { scope: scope.clone(), what }, now);
         }
     }
 
