@@ -296,7 +296,8 @@ pub trait Forge: Send + Sync {
     /// Lists every registration of the scope: whole or an error, never a part.
     fn list_runners(&self) -> BoxFuture<'_, Result<Vec<RunnerRecord>, ForgeError>>;
 
-    /// The jobs of a run (`OWNER/REPO`, its newest attempt, at most 100), or the one job of it that is asked for.
+    /// The jobs of a run (`OWNER/REPO`, its newest attempt) up to the page of the first that is not completed, at most 1,000, or the
+    /// one job of it that is asked for.
     fn find_jobs<'a>(
         &'a self,
         repository: &'a str,
