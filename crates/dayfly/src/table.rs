@@ -55,10 +55,13 @@ pub fn status(status: &Status) -> String {
     }
     let mut scopes = table(&["SCOPE", "ADDRESS", "STATE"]);
     for scope in &status.scopes {
-        let state = scope.trouble.as_ref().map_or_else(
-            || "in order".to_owned(),
-            |(error, until)| format!("{error} (tried again at {until:.0})"),
-        );
+        let state = match (&scope.trouble, &scope.catch_up_trouble) {
+            (Some((error, until)), _) => format!("{error} (tried again at {until:.0})"),
+            (None, Some((error, until))) => {
+                format!("lost webhooks are not made good: {error} (tried again at {until:.0})")
+            }
+            (None, None) => "in order".to_owned(),
+        };
         scopes.add_row([scope.name.clone(), scope.url.clone(), state]);
     }
     let mut text = format!("{pools}\n\n{backends}\n\n{scopes}");
@@ -211,6 +214,31 @@ mod tests {
         check("scale-set", false, "linux open, no session none 3 5 1 4");
         check("webhook", false, "linux open none 3 5 1 -");
         check("fixed", false, "linux open, keeps 2 idle none 3 5 - -");
+    }
+
+    #[test]
+    fn a_scope_shows_what_it_lacks() {
+        let check = |trouble: Option<&'static str>, catch_up: Option<&'static str>, expected: &str| {
+            let until = |error: Option<&'static str>| error.map(|error| (error, "2026-01-01T00:01:00Z"));
+            let shown = status(
+                &serde_json::from_value(serde_json::json!({
+                    "at": "2026-01-01T00:00:00Z", "controller": "1", "stopping": false,
+                    "backends": [], "pools": [],
+                    "scopes": [{
+                        "name": "acme", "url": "https://github.com/acme",
+                        "trouble": until(trouble), "catch_up_trouble": until(catch_up),
+                    }],
+                }))
+                .unwrap(),
+            );
+            let row = shown.lines().last().unwrap();
+            let row = row.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert_eq!(row, format!("acme https://github.com/acme {expected}"));
+        };
+        check(None, None, "in order");
+        let again = "(tried again at 2026-01-01T00:01:00Z)";
+        check(Some("401"), Some("502"), &format!("401 {again}"));
+        check(None, Some("502"), &format!("lost webhooks are not made good: 502 {again}"));
     }
 
     #[test]

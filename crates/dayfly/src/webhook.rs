@@ -6,7 +6,7 @@ use anyhow::Result;
 use dayfly_config::{Config, ProcessEnvironment, WebhookConfig};
 use dayfly_core::{
     model::ScopeName,
-    ports::{Clock, Finding, Forge},
+    ports::{CaughtUp, Clock, Finding, Forge},
 };
 use dayfly_engine::SteadyClock;
 use dayfly_github::{GitHub, HookChange, HookPlace};
@@ -65,9 +65,12 @@ pub async fn of_scope(config: &Config, name: &ScopeName, forge: &GitHub) -> Vec<
     // This client does not know where webhooks lead, so it has none of them sent again: that is the daemon's.
     let read = async |what: String, repositories: &[String]| {
         let caught = forge.catch_up(repositories, None).await;
-        let result = caught
-            .map(|caught| format!("{} of queued and running workflow runs", caught.jobs.len()))
-            .map_err(|refusal| refusal.to_string());
+        let result = match caught {
+            Ok(CaughtUp { trouble: None, jobs, .. }) => {
+                Ok(format!("{} of queued and running workflow runs", jobs.len()))
+            }
+            Ok(CaughtUp { trouble: Some(refusal), .. }) | Err(refusal) => Err(refusal.to_string()),
+        };
         Finding { what, result, exit_code: Code::Credential as u8 }
     };
     let mut findings = Vec::new();

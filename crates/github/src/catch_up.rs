@@ -4,9 +4,9 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use dayfly_core::{
     model::{ScopeKind, WorkflowJob, later},
-    ports::{CaughtUp, ForgeError, ForgeErrorKind},
+    ports::{CaughtUp, ForgeError, ForgeErrorKind, LeftOut},
 };
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, stream};
 use http::{Method, StatusCode};
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
@@ -82,10 +82,13 @@ impl Shared {
         let named = !repositories.is_empty();
         let repositories =
             if named { repositories.to_vec() } else { self.active_repositories().await? };
-        let jobs = self.jobs_to_do(&repositories).await?;
+        let caught_up = self.jobs_to_do(&repositories).await?;
         // Last, so that nothing is asked for again because of what failed before.
-        let (cursor, redelivered) = self.look_through_deliveries(&repositories, cursor).await?;
-        Ok(CaughtUp { jobs, cursor, redelivered })
+        Ok(match self.look_through_deliveries(&repositories, cursor).await {
+            Ok((cursor, redelivered)) => CaughtUp { cursor, redelivered, ..caught_up },
+            // What the jobs told is not thrown away.
+            Err(failure) => CaughtUp { cursor, trouble: Some(failure), ..caught_up },
+        })
     }
 
     pub async fn read_job(
@@ -152,36 +155,45 @@ impl Shared {
         Ok(active.map(|repository| repository.full_name.clone()).collect())
     }
 
-    /// Every job of the repositories' queued and running runs. A repository that can't be read keeps nobody from the others, unless
-    /// none can be.
-    async fn jobs_to_do(
-        self: &Arc<Self>,
-        repositories: &[String],
-    ) -> Result<Vec<WorkflowJob>, ForgeError> {
+    /// Every job of the repositories' queued and running runs. A repository or a run that can't be read keeps nobody from the others,
+    /// unless none can be. One that the credential may not read is passed over in silence: an App need not be installed on all of them.
+    async fn jobs_to_do(self: &Arc<Self>, repositories: &[String]) -> Result<CaughtUp, ForgeError> {
         let runs = stream::iter(repositories.to_vec()).map(|repository| async move {
             let runs = self.runs_to_do(&repository).await;
             (repository, runs)
         });
         let runs: Vec<_> = runs.buffered(AT_ONCE).collect().await;
-        let (mut wanted, mut refused) = (Vec::new(), None);
+        let (mut wanted, mut told) = (Vec::new(), CaughtUp::default());
+        let (mut read, mut refused) = (0, None);
         for (repository, runs) in runs {
             match runs {
-                Ok(runs) => wanted.extend(runs.into_iter().map(|run| (repository.clone(), run))),
-                Err(refusal) if matches!(refusal.kind, ForgeErrorKind::NotAllowed(_)) => {
-                    refused = Some((refused.map_or(0, |(count, _)| count) + 1, refusal));
+                Ok(runs) => {
+                    read += 1;
+                    wanted.extend(runs.into_iter().map(|run| (repository.clone(), run)));
                 }
-                Err(failure) => return Err(failure),
+                Err(refusal) if matches!(refusal.kind, ForgeErrorKind::NotAllowed(_)) => {
+                    refused = Some(refusal);
+                }
+                Err(failure) => leave_out(&mut told, LeftOut::new(&repository, None), failure)?,
             }
         }
-        if let Some((count, refusal)) = refused
-            && count == repositories.len()
+        if read == 0
+            && let Some(failure) = told.trouble.take().or(refused)
         {
-            return Err(refusal);
+            return Err(failure);
         }
-        let jobs = stream::iter(wanted)
-            .map(|(repository, run)| async move { self.jobs_of_run(&repository, run).await });
-        let jobs: Vec<Vec<WorkflowJob>> = jobs.buffered(AT_ONCE).try_collect().await?;
-        Ok(jobs.into_iter().flatten().collect())
+        let jobs = stream::iter(wanted).map(|(repository, run)| async move {
+            let jobs = self.jobs_of_run(&repository, run).await;
+            (LeftOut::new(&repository, Some(run)), jobs)
+        });
+        let jobs: Vec<_> = jobs.buffered(AT_ONCE).collect().await;
+        for (of, jobs) in jobs {
+            match jobs {
+                Ok(jobs) => told.jobs.extend(jobs),
+                Err(failure) => leave_out(&mut told, of, failure)?,
+            }
+        }
+        Ok(told)
     }
 
     async fn runs_to_do(self: &Arc<Self>, repository: &str) -> Result<BTreeSet<i64>, ForgeError> {
@@ -221,6 +233,16 @@ impl Shared {
         let of_repository = ["repos", owner, name, "actions"].into_iter();
         self.address.rest_url(of_repository.chain(below.iter().copied()))
     }
+}
+
+/// Leaves out what could not be read, and keeps the first reason. What refuses the credential as a whole ends the list.
+fn leave_out(told: &mut CaughtUp, what: LeftOut, failure: ForgeError) -> Result<(), ForgeError> {
+    if matches!(failure.kind, ForgeErrorKind::Unauthorized | ForgeErrorKind::RateLimited(_)) {
+        return Err(failure);
+    }
+    told.left_out.insert(what);
+    told.trouble.get_or_insert(failure);
+    Ok(())
 }
 
 /// `None` where GitHub has a new word for how far it is.

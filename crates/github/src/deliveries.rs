@@ -48,6 +48,16 @@ impl DeliveryWire {
     }
 }
 
+/// A look at one hook's deliveries.
+struct Looked {
+    /// The newest delivery before which nothing is left to do; `None` where none has settled.
+    reached: Option<i64>,
+    /// How many were asked for again.
+    again: u32,
+    /// Whether more failed than are asked for in one go.
+    is_cut_short: bool,
+}
+
 impl Shared {
     /// Asks for the deliveries newer than `cursor` that failed to be sent again. Gives the new cursor, and how many were asked for.
     pub async fn look_through_deliveries(
@@ -56,7 +66,7 @@ impl Shared {
         cursor: Option<i64>,
     ) -> Result<(Option<i64>, u32), ForgeError> {
         let Some(url) = self.webhook.get() else { return Ok((cursor, 0)) };
-        let (mut newest, mut redelivered) = (cursor, 0);
+        let mut all = Vec::new();
         for place in self.hook_places(repositories) {
             let found = if place.is_app() {
                 // It has one, and no number.
@@ -70,10 +80,7 @@ impl Shared {
                 Err(refusal) => Err(refusal),
             };
             match looked {
-                Ok((reached, again)) => {
-                    newest = newest.max(reached);
-                    redelivered += again;
-                }
+                Ok(looked) => all.push(looked),
                 // Whoever made the hook by hand need not let us see it, and an App may have none yet: jobs are read all the same.
                 Err(refusal)
                     if matches!(
@@ -83,7 +90,7 @@ impl Shared {
                 Err(failure) => return Err(failure),
             }
         }
-        Ok((newest, redelivered))
+        Ok((reached(&all).max(cursor), all.iter().map(|one| one.again).sum()))
     }
 
     async fn look_at_hook(
@@ -91,7 +98,7 @@ impl Shared {
         place: &HookPlace,
         hook: i64,
         cursor: Option<i64>,
-    ) -> Result<(Option<i64>, u32), ForgeError> {
+    ) -> Result<Looked, ForgeError> {
         let operation = Operation::ListDeliveries(place.words());
         let mut url = place.of_hook(hook, &["deliveries"]);
         url.query_pairs_mut().append_pair("per_page", "100");
@@ -113,17 +120,17 @@ impl Shared {
             }
         }
         let wanted = failed(&new);
-        let mut reached = self.settled(&new).max(cursor);
-        let mut again = 0;
+        let mut looked = Looked { reached: self.settled(&new), again: 0, is_cut_short: false };
         for (asked, id) in wanted.iter().copied().enumerate() {
             if asked == REDELIVERED_MAX {
                 // Here the next look begins.
-                reached = reached.map(|reached| reached.min(id - 1));
+                looked.reached = looked.reached.map(|reached| reached.min(id - 1));
+                looked.is_cut_short = true;
                 break;
             }
-            again += u32::from(self.redeliver(place, hook, id).await?);
+            looked.again += u32::from(self.redeliver(place, hook, id).await?);
         }
-        Ok((reached, again))
+        Ok(looked)
     }
 
     /// The newest delivery before which no other can come into the list any more.
@@ -172,6 +179,13 @@ impl Shared {
     }
 }
 
+/// Where the next look begins: ids are of all hooks, so that nothing of one that was cut short may lie before it. What another
+/// one did beyond it is looked at again, which does no harm.
+fn reached(looked: &[Looked]) -> Option<i64> {
+    let cut_short = looked.iter().filter(|one| one.is_cut_short).map(|one| one.reached).min();
+    cut_short.unwrap_or_else(|| looked.iter().filter_map(|one| one.reached).max())
+}
+
 /// Of the events of jobs of which no delivery was answered well, the newest delivery each; the oldest event first.
 fn failed(deliveries: &[DeliveryWire]) -> BTreeSet<i64> {
     let mut by_guid: BTreeMap<&str, (bool, i64)> = BTreeMap::new();
@@ -186,6 +200,24 @@ fn failed(deliveries: &[DeliveryWire]) -> BTreeSet<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_next_look_begins_where_the_first_one_was_cut_short() {
+        let check = |hooks: &[(Option<i64>, bool)], expected: Option<i64>| {
+            let looked = |(reached, is_cut_short): &(Option<i64>, bool)| Looked {
+                reached: *reached,
+                again: 0,
+                is_cut_short: *is_cut_short,
+            };
+            let looked: Vec<_> = hooks.iter().map(looked).collect();
+            assert_eq!(reached(&looked), expected, "{hooks:?}");
+        };
+        check(&[], None);
+        check(&[(None, false), (Some(5), false), (Some(9), false)], Some(9));
+        check(&[(Some(9), false), (Some(5), true), (Some(7), true)], Some(5));
+        // Too young to be settled, and more of them than are asked for at once.
+        check(&[(Some(9), false), (None, true)], None);
+    }
 
     #[test]
     fn what_failed_and_was_not_made_good() {

@@ -19,6 +19,12 @@ const TEXT_MAX: usize = 256;
 /// Labels of a job that are kept: GitHub's own bound for a runner (protocol.md, 4.2).
 const LABELS_MAX: usize = 100;
 
+/// GitHub's word for a job that is over.
+const COMPLETED: &str = "completed";
+
+/// Pages of a run's jobs that are read at most: a matrix has at most 256 jobs, and few runs have more than a thousand.
+const PAGES_MAX: usize = 10;
+
 #[derive(Deserialize)]
 struct Page {
     jobs: Vec<Wire>,
@@ -74,8 +80,18 @@ impl Shared {
         }
         let mut url = self.address.rest_url(of_repository.chain(["runs", &id, "jobs"]));
         url.query_pairs_mut().append_pair("filter", "latest").append_pair("per_page", "100");
-        let response = self.rest(&operation, Method::GET, &url).await?;
-        let page: Page = serde_json::from_slice(response.body()).map_err(|_| odd())?;
-        Ok(page.jobs.into_iter().map(JobRecord::from).collect())
+        let mut next = Some(url);
+        let mut jobs: Vec<JobRecord> = Vec::new();
+        for _ in 0..PAGES_MAX {
+            let Some(url) = next.take() else { break };
+            let response = self.rest(&operation, Method::GET, &url).await?;
+            let read = |body: &[u8]| Some(serde_json::from_slice::<Page>(body).ok()?.jobs);
+            let page = self.page_in(&operation, &url, &response, read)?;
+            jobs.extend(page.items.into_iter().map(JobRecord::from));
+            if jobs.iter().all(|job| job.status == COMPLETED) {
+                next = page.links.next;
+            }
+        }
+        Ok(jobs)
     }
 }

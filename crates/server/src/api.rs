@@ -16,7 +16,7 @@ use axum::{
 use dayfly_core::{
     effect::Command,
     model::{InvalidName, PoolName, RunnerName},
-    ports::ForgeError,
+    ports::{ForgeError, ForgeErrorKind},
     report::{self, Explanation, JobAddress, JobView, PlanView, PoolStatus, RunnerView},
 };
 use dayfly_engine::{Handle, Refused, Stopped};
@@ -36,6 +36,9 @@ const WHAT_MAX: usize = 1_000;
 
 /// How long a request may take: a commit on a disk that works takes milliseconds, and clients wait no longer.
 const REQUEST_MAX: Duration = Duration::from_secs(30);
+
+/// How long GitHub may take to be asked for a job, by all scopes that may: well within a request, so that what is known without it is told.
+const GITHUB_MAX: Duration = Duration::from_secs(15);
 
 type Answer<T> = Result<Json<T>, ApiError>;
 type Taken = Result<(StatusCode, Json<Accepted>), ApiError>;
@@ -135,9 +138,11 @@ async fn ask_github(
     let of = address.clone();
     let scopes = handle.read(move |view| of.scopes(view.spec)).await?;
     let mut refused = None;
+    let each = GITHUB_MAX / u32::try_from(scopes.len()).unwrap_or(u32::MAX).max(1);
     for forge in scopes.iter().filter_map(|scope| handle.forge(scope)) {
         let repository = address.repository();
-        match forge.find_jobs(&repository, address.run, address.job).await {
+        let found = forge.find_jobs(&repository, address.run, address.job);
+        match within(each, &repository, found).await {
             Ok(records) => {
                 let explain = handle.read(move |view| {
                     report::explain_listed(view.world, view.spec, &repository, &records, view.now)
@@ -148,6 +153,21 @@ async fn ask_github(
         }
     }
     Ok(refused)
+}
+
+/// GitHub's answer, or that it gave none in time.
+async fn within<T>(
+    limit: Duration,
+    repository: &str,
+    answer: impl Future<Output = Result<T, ForgeError>>,
+) -> Result<T, ForgeError> {
+    timeout(limit, answer).await.unwrap_or_else(|_| {
+        Err(ForgeError {
+            kind: ForgeErrorKind::Transient,
+            operation: format!("read the jobs of {repository}"),
+            detail: format!("no answer within {} s", limit.as_secs()),
+        })
+    })
 }
 
 async fn pool(State(handle): State<Handle>, Named(name): Named<PoolName>) -> Answer<PoolStatus> {
@@ -228,5 +248,20 @@ where
             let Path(name) = path.await?;
             Ok(Self(N::try_from(name)?))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_silent_github_is_waited_for_only_so_long() {
+        let silent = std::future::pending::<Result<(), ForgeError>>();
+        let refused = within(Duration::from_millis(1), "acme/app", silent).await.unwrap_err();
+        assert_eq!(refused.kind, ForgeErrorKind::Transient);
+        assert!(refused.to_string().contains("read the jobs of acme/app: no answer"), "{refused}");
+        assert!(within(REQUEST_MAX, "acme/app", async { Ok(()) }).await.is_ok());
+        assert!(GITHUB_MAX * 2 <= REQUEST_MAX, "the rest of the answer needs time, too");
     }
 }

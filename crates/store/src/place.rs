@@ -20,7 +20,7 @@ pub(crate) fn directory_of(path: &Path) -> &Path {
 }
 
 /// Makes what is missing of the path's directories, 0700.
-pub(crate) fn make_directory(path: &Path, name: &Name) -> Result<(), StoreError> {
+fn make_directory(path: &Path, name: &Name) -> Result<(), StoreError> {
     let directory = directory_of(path);
     DirBuilder::new()
         .recursive(true)
@@ -41,18 +41,27 @@ pub(crate) fn beside(path: &Path, end: &str) -> PathBuf {
     name.into()
 }
 
-/// Makes what is missing of the path, the directories 0700 and the file 0600, and returns its canonical form.
+/// Makes what is missing of the path's directories, and returns the path of the file, there or not, as every process would have it:
+/// its lock lies beside what a link leads to.
 pub(crate) fn prepare(path: &Path, name: &Name) -> Result<PathBuf, StoreError> {
     make_directory(path, name)?;
+    if path.canonicalize().is_ok() {
+        return existing(path, name);
+    }
+    let failed = name.io("open", path);
+    let no_file = || io::Error::new(io::ErrorKind::InvalidInput, "not the path of a file");
+    let file = path.file_name().ok_or_else(no_file).map_err(&failed)?;
+    Ok(directory_of(path).canonicalize().map_err(&failed)?.join(file))
+}
+
+/// Makes the file, 0600, where there is none.
+pub(crate) fn make_file(path: &Path, name: &Name) -> Result<(), StoreError> {
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         // The entry of the new file is part of the first commit: sync it, as SQLite does for its own files.
-        Ok(_) => {
-            sync_directory(path).map_err(name.io("open", directory_of(path)))?;
-        }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(name.io("open", path)(error)),
+        Ok(_) => sync_directory(path).map_err(name.io("open", directory_of(path))),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(name.io("open", path)(error)),
     }
-    existing(path, name)
 }
 
 /// The canonical form of the path of a file that must be there.

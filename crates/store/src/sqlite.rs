@@ -45,7 +45,9 @@ impl Sqlite {
     pub fn open(path: &Path, new_controller: ControllerId) -> Result<Self, StoreError> {
         let name = Name::of_file(path);
         let path = place::prepare(path, &name)?;
+        // Before the file is made: another process may be about to make it, whole or not at all.
         let lock = Lock::take(&path, &name)?;
+        place::make_file(&path, &name)?;
         // Without OpenFlags::SQLITE_OPEN_URI: a path is a path, whatever it begins with.
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&path, flags).map_err(name.sql("open"))?;

@@ -33,8 +33,7 @@ impl Vacant {
     /// `Locked` while a daemon has it; `Io` where something stands there and is not to go aside; `ReadOnly`, `Full`, `Io`.
     pub fn take(path: &Path, aside: Option<Timestamp>) -> Result<Self, StoreError> {
         let name = Name::of_file(path);
-        place::make_directory(path, &name)?;
-        let path = canonical(path).map_err(name.io("make", path))?;
+        let path = place::prepare(path, &name)?;
         let vacant = Self { _lock: Lock::take(&path, &name)?, path, name };
         vacant.clear(aside)?;
         Ok(vacant)
@@ -102,13 +101,4 @@ impl Vacant {
         partial.persist_noclobber(&path).map_err(|error| failed(error.error))?;
         place::sync_directory(&path).map_err(&failed)
     }
-}
-
-/// The path of a file that may be there, as a daemon would have it: its lock lies beside what a link leads to.
-fn canonical(path: &Path) -> io::Result<PathBuf> {
-    if let Ok(path) = path.canonicalize() {
-        return Ok(path);
-    }
-    let file = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
-    Ok(place::directory_of(path).canonicalize()?.join(file))
 }

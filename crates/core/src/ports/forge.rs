@@ -1,6 +1,6 @@
 //! GitHub, as one scope's credential sees it.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
@@ -116,12 +116,40 @@ pub struct JobRecord {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CaughtUp {
     /// Every job of a queued or running workflow run, whether it changed since the last time or not: a job that is not here had
-    /// ended, or its repository was not looked at.
+    /// ended, or its repository was not looked at, or it is of what was left out.
     pub jobs: Vec<WorkflowJob>,
-    /// The newest delivery that was looked at; `None` where there is no hook of ours.
+    /// The newest delivery before which nothing is left to do; `None` where there is no hook of ours.
     pub cursor: Option<i64>,
     /// How many failed deliveries GitHub was asked to make again.
     pub redelivered: u32,
+    /// What could not be read: nothing is known of its jobs.
+    pub left_out: BTreeSet<LeftOut>,
+    /// Why something was left out, or why the deliveries were not looked through.
+    pub trouble: Option<ForgeError>,
+}
+
+/// Whose jobs could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LeftOut {
+    repository: String,
+    run: Option<i64>,
+}
+
+impl LeftOut {
+    /// A repository (`OWNER/REPO`, in any case), or one run of it.
+    #[must_use]
+    pub fn new(repository: &str, run: Option<i64>) -> Self {
+        Self { repository: repository.to_ascii_lowercase(), run }
+    }
+}
+
+impl CaughtUp {
+    /// Whether a job that is not in the list may be there all the same.
+    #[must_use]
+    pub fn may_lack(&self, job: &WorkflowJob) -> bool {
+        let is_out = |run| self.left_out.contains(&LeftOut::new(&job.repository, run));
+        !self.left_out.is_empty() && (is_out(None) || is_out(Some(job.run_id)))
+    }
 }
 
 /// A permission, in GitHub's words.
@@ -268,7 +296,8 @@ pub trait Forge: Send + Sync {
     /// Lists every registration of the scope: whole or an error, never a part.
     fn list_runners(&self) -> BoxFuture<'_, Result<Vec<RunnerRecord>, ForgeError>>;
 
-    /// The jobs of a run (`OWNER/REPO`, its newest attempt, at most 100), or the one job of it that is asked for.
+    /// The jobs of a run (`OWNER/REPO`, its newest attempt) up to the page of the first that is not completed, at most 1,000, or the
+    /// one job of it that is asked for.
     fn find_jobs<'a>(
         &'a self,
         repository: &'a str,
@@ -280,6 +309,9 @@ pub trait Forge: Send + Sync {
     /// active in the last 7 days) with their jobs. Where a hook there is ours, looks through its deliveries newer than `cursor`
     /// and asks for those that failed, and that no later one of the same id made good, to be delivered again. Asks conditionally,
     /// so that what did not change costs nothing of the credential's hour.
+    ///
+    /// A repository or a run that can't be read is left out, unless none can be, and deliveries that can't be looked through take
+    /// nothing from the jobs; a refusal of the credential as a whole ends the list.
     fn catch_up<'a>(
         &'a self,
         repositories: &'a [String],

@@ -14,7 +14,7 @@ pub use backend::{
 };
 pub use clock::{Clock, EventSink, Ids};
 pub use forge::{
-    CaughtUp, Forge, ForgeError, ForgeErrorKind, JitConfig, JobRecord, Minted, Permission,
+    CaughtUp, Forge, ForgeError, ForgeErrorKind, JitConfig, JobRecord, LeftOut, Minted, Permission,
     RateLimit, RunnerRecord, ScaleSetRecord, Session,
 };
 pub use store::{Batch, JobKey, Store, StoreError, StoreErrorKind, Stored};

@@ -226,7 +226,7 @@ impl World {
     }
 
     /// What the scope's repositories have to do. A job that is believed to go on and is not among it has ended, or its repository
-    /// was not looked at: it is read by its id.
+    /// was not looked at: it is read by its id. Of what could not be read, everything is believed as before.
     pub(super) fn apply_caught_up(
         &mut self,
         scope: &ScopeName,
@@ -234,20 +234,13 @@ impl World {
         result: Result<CaughtUp, ForgeError>,
         now: Timestamp,
     ) {
-        let CaughtUp { jobs, cursor, redelivered } = match result {
+        let mut caught_up = match result {
             Ok(caught_up) => caught_up,
-            Err(error) => {
-                self.look_failed(scope, &error, now);
-                if let Some(view) = self.scopes.get_mut(scope) {
-                    let attempt = view.catch_up.attempt.as_ref();
-                    view.catch_up.attempt = Some(Attempt::after(attempt, &error.to_string(), now));
-                }
-                return;
-            }
+            Err(error) => return self.not_caught_up(scope, &error, now),
         };
         self.credential_works(scope, now);
         let mut news = 0;
-        for job in jobs {
+        for job in std::mem::take(&mut caught_up.jobs) {
             let id = job.id;
             let status = |world: &Self| world.workflow_job(id).map(|known| known.row.job.status);
             let before = status(self);
@@ -258,6 +251,7 @@ impl World {
             !known.is_completed()
                 && known.heard_at < began_at
                 && self.routes().scope_of(&known.row.job.repository) == Some(scope)
+                && !caught_up.may_lack(&known.row.job)
         };
         let over: Vec<KnownJob> = self.workflow_jobs().filter(over).cloned().collect();
         // No runner would be made for one that no pool takes: to read it is not worth a request.
@@ -273,17 +267,23 @@ impl World {
             // Nothing that was told of it is believed any more.
             self.keep_workflow_job(KnownJob { heard_at: Timestamp::MIN, ..known.clone() });
         }
+        let CaughtUp { cursor, redelivered, left_out, trouble, .. } = caught_up;
+        let is_whole = left_out.is_empty();
         let Some(view) = self.scopes.get_mut(scope) else { return };
         view.catch_up.missing.extend(missing.iter().map(|known| known.row.job.id));
-        view.catch_up.done_at = Some(began_at);
-        view.catch_up.attempt = None;
+        if is_whole {
+            view.catch_up.done_at = Some(began_at);
+        }
+        if trouble.is_none() {
+            view.catch_up.attempt = None;
+        }
         if cursor.is_some() && view.catch_up.state.cursor != cursor {
             view.catch_up.state.cursor = cursor;
             self.changes.scopes.insert(scope.clone());
         }
         for pool in self.pools.values_mut().filter(|pool| pool.is_routed_in(scope)) {
-            // What these runners did is in the list, or is read.
-            pool.finished.retain(|_, finished| finished.at >= began_at);
+            // What these runners did is in the list, or is read, or may be in what was left out.
+            pool.finished.retain(|_, finished| finished.at >= began_at || !is_whole);
             pool.touched = true;
         }
         if news + missing.len() > 0 || redelivered > 0 {
@@ -291,6 +291,21 @@ impl World {
                 "caught up: {news} jobs had news, {} are looked at one by one, {redelivered} failed deliveries are asked for again",
                 missing.len()
             );
+            self.tell(EventKind::Scope { scope: scope.clone(), what }, now);
+        }
+        if let Some(trouble) = trouble {
+            self.not_caught_up(scope, &trouble, now);
+        }
+    }
+
+    /// A list, or a part of it, is tried again. The first failure in a row is told.
+    fn not_caught_up(&mut self, scope: &ScopeName, error: &ForgeError, now: Timestamp) {
+        self.look_failed(scope, error, now);
+        let Some(view) = self.scopes.get_mut(scope) else { return };
+        let before = view.catch_up.attempt.take();
+        view.catch_up.attempt = Some(Attempt::after(before.as_ref(), &error.to_string(), now));
+        if before.is_none() {
+            let what = format!("not caught up on, and tried again: {error}");
             self.tell(EventKind::Scope { scope: scope.clone(), what }, now);
         }
     }

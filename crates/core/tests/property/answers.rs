@@ -136,7 +136,7 @@ impl Outside {
             Effect::CatchUp { scope, .. } => {
                 let (jobs, cursor) = (self.open_jobs(), Some(self.id()));
                 let result = if fate == Fate::Works {
-                    Ok(CaughtUp { jobs, cursor, redelivered: 0 })
+                    Ok(CaughtUp { jobs, cursor, ..CaughtUp::default() })
                 } else {
                     Err(github_error(ForgeErrorKind::Transient))
                 };

@@ -13,7 +13,7 @@ use dayfly_core::{
     },
     ports::{
         BackendError, BackendErrorKind, CaughtUp, ForgeError, ForgeErrorKind, InstanceRecord,
-        InstanceStatus, Permission, RunnerRecord, ScaleSetRecord,
+        InstanceStatus, LeftOut, Permission, RunnerRecord, ScaleSetRecord,
     },
 };
 use jiff::{SignedDuration, Timestamp};
@@ -31,6 +31,11 @@ pub struct Hostile<'a> {
 }
 
 impl Hostile<'_> {
+    fn left_out(&mut self) -> LeftOut {
+        let job = self.workflow_job();
+        LeftOut::new(&job.repository, self.tape.chance(50).then_some(job.run_id))
+    }
+
     pub fn outcome(&mut self) -> Outcome {
         match self.tape.pick(19) {
             16 => Outcome::Evidence(self.workflow_job().into()),
@@ -42,6 +47,8 @@ impl Hostile<'_> {
                         jobs: (0..self.tape.pick(4)).map(|_| self.workflow_job()).collect(),
                         cursor: self.tape.chance(50).then(|| self.big()),
                         redelivered: self.number(),
+                        left_out: (0..self.tape.pick(3)).map(|_| self.left_out()).collect(),
+                        trouble: self.tape.chance(30).then(|| self.github_error()),
                     })
                 } else {
                     Err(self.github_error())

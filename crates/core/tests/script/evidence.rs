@@ -3,7 +3,7 @@
 use dayfly_core::{
     effect::{Effect, Flight, Outcome},
     model::{WorkflowJob, WorkflowJobId, WorkflowJobStatus},
-    ports::CaughtUp,
+    ports::{CaughtUp, LeftOut},
 };
 use jiff::Timestamp;
 
@@ -19,7 +19,7 @@ pub fn event(stage: &mut Stage, words: &[String]) -> Result<Outcome, String> {
 }
 
 /// `caught up on acme: 1 queued linux, 2 in_progress linux on=r1`, `caught up on acme cursor=7 redelivered=2`, `caught up on acme
-/// failed transient`.
+/// failed transient`, `caught up on acme without=acme/site,acme/app#9 trouble=transient`.
 pub fn caught_up(stage: &mut Stage, command: &str) -> Result<Outcome, String> {
     let (head, jobs) = parts(command);
     let head = words::split(head);
@@ -38,6 +38,18 @@ pub fn caught_up(stage: &mut Stage, command: &str) -> Result<Outcome, String> {
         match name {
             "cursor" => told.cursor = Some(words::number(value)?),
             "redelivered" => told.redelivered = words::number(value)?,
+            "without" => {
+                for left in value.split(',') {
+                    let (repository, run) = left.split_once('#').unzip();
+                    let run = run.map(words::number).transpose()?;
+                    told.left_out.insert(LeftOut::new(repository.unwrap_or(left), run));
+                }
+            }
+            "trouble" => {
+                let call = format!("catch up on {scope}");
+                let kind = [value.to_owned()];
+                told.trouble = Some(words::forge_error(&call, &kind, stage.lab.now)?);
+            }
             _ => return Err(format!("`{name}` is nothing that a list tells")),
         }
     }

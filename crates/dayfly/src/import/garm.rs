@@ -22,9 +22,9 @@ pub struct Config {
     #[serde(default)]
     github: Vec<Github>,
     #[serde(default)]
-    apiserver: ApiServer,
+    apiserver: Option<ApiServer>,
     #[serde(default)]
-    database: Database,
+    database: Option<Database>,
 }
 
 #[derive(Deserialize)]
@@ -140,13 +140,21 @@ struct Place {
 
 /// Reads the file.
 pub fn parse(text: &str) -> Result<Config, String> {
-    toml::from_str(text).map_err(|error| told(&error.message()))
+    let config: Config = toml::from_str(text).map_err(|error| told(&error.message()))?;
+    let says_nothing = config.provider.is_empty()
+        && config.github.is_empty()
+        && config.apiserver.is_none()
+        && config.database.is_none();
+    if says_nothing {
+        return Err("it has none of `provider`, `github`, `apiserver` and `database`".to_owned());
+    }
+    Ok(config)
 }
 
 impl Config {
     /// Its database, where that is SQLite and there.
     pub fn database(&self) -> Option<PathBuf> {
-        let path = PathBuf::from(&self.database.sqlite3.db_file);
+        let path = PathBuf::from(&self.database.as_ref()?.sqlite3.db_file);
         (!path.as_os_str().is_empty() && path.exists()).then_some(path)
     }
 }
@@ -173,9 +181,11 @@ pub fn draft(
             }
         }
         None => {
+            let kind = config.database.as_ref().map(|database| database.backend.as_str());
+            let kind = kind.filter(|kind| !kind.is_empty());
             draft.note(format!(
                 "GARM keeps its pools in its database ({}), which was not read: name a copy of it by `--database`",
-                shown(if config.database.backend.is_empty() { "sqlite3" } else { &config.database.backend })
+                shown(kind.unwrap_or("sqlite3"))
             ));
             let auth = auth(&mut draft, config, config.github.first().map(|of| of.name.as_str()));
             draft.scope(url, auth);
@@ -261,7 +271,7 @@ fn place(
 }
 
 fn server(draft: &mut Draft, config: &Config) {
-    let ApiServer { bind, port, use_tls, tls } = &config.apiserver;
+    let Some(ApiServer { bind, port, use_tls, tls }) = &config.apiserver else { return };
     if bind.is_empty() || *port == 0 {
         return;
     }

@@ -91,7 +91,9 @@ fn add(draft: &mut Draft, config: &Config, url: Option<&str>, name: &str, runner
     }
     let Some(docker) = &runner.docker else { return };
     draft.unknown(&place, docker.rest.keys());
-    if runner.max_runners.is_none() {
+    // 0 is outrunner's word for its own.
+    let max = runner.max_runners.filter(|max| *max > 0);
+    if max.is_none() {
         draft.note(format!(
             "{place}`max` is outrunner's own {MAX_RUNNERS}: put what you gave by `--max-runners` in its place"
         ));
@@ -134,7 +136,7 @@ fn add(draft: &mut Draft, config: &Config, url: Option<&str>, name: &str, runner
             })
             .collect(),
         min_idle: None,
-        max: runner.max_runners.unwrap_or(MAX_RUNNERS),
+        max: max.unwrap_or(MAX_RUNNERS),
     });
     draft.note("end outrunner before dayfly is started: by `adopt`, dayfly takes its scale sets over once they have no session and no runners");
 }

@@ -67,6 +67,7 @@ fn what_is_no_configuration_is_refused() {
     refused(ImportFrom::Lxdrunner, "pat: hunter2", "no `runnermap`");
     refused(ImportFrom::Lxdrunner, "pat: hunter2\nmax_workers: hunter2", "");
     refused(ImportFrom::Garm, "[jwt_auth]\nsecret = hunter2", "");
+    refused(ImportFrom::Garm, "[package]\nname = 'hunter2'", "none of `provider`");
     refused(ImportFrom::Garm, "[apiserver]\nport = 'hunter2'", "");
 }
 

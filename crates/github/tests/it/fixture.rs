@@ -106,6 +106,10 @@ impl Fixture {
         self.control("faults", &json!({ "route": route, "count": count, "action": action })).await;
     }
 
+    pub async fn clear_faults(&self) {
+        self.ask(Method::DELETE, "faults", &Value::Null).await;
+    }
+
     async fn ask(&self, method: Method, path: &str, body: &Value) -> Value {
         let request = Request::builder()
             .method(method)

@@ -54,6 +54,21 @@ async fn a_name_is_looked_up_exactly() {
 }
 
 #[tokio::test]
+async fn a_job_that_waits_behind_a_hundred_completed_ones_is_found() {
+    let (fixture, github) = Fixture::with_token("acme/app").await;
+    let queued = json!({ "scope": "acme/app", "labels": ["linux"], "count": 101 });
+    let queued = fixture.control("jobs", &queued).await;
+    let ids = queued["job_ids"].as_array().unwrap();
+    for id in &ids[..100] {
+        let end = json!({ "conclusion": "success" });
+        fixture.control(&format!("jobs/{id}/complete"), &end).await;
+    }
+    let run = fixture.look("state").await["jobs"][0]["run_id"].as_i64().unwrap();
+    let read = github.find_jobs("acme/app", run, None).await.unwrap();
+    assert_eq!(read.iter().filter(|job| job.status == "queued").count(), 1);
+}
+
+#[tokio::test]
 async fn jobs_of_a_run_are_read() {
     let (fixture, github) = Fixture::with_token("acme/app").await;
     let queued =

@@ -92,13 +92,61 @@ async fn one_repository_that_can_not_be_read_keeps_nobody_from_the_others() {
     let refused = github.catch_up(&named(&["acme/gone"]), None).await.unwrap_err();
     assert!(matches!(refused.kind, ForgeErrorKind::NotAllowed(_)), "{refused}");
     assert!(refused.to_string().contains("Actions: read"), "{refused}");
-    // An outage is no refusal: what was not read must not pass for what is not there.
-    fixture.fault("runs.list", 1, json!({ "do": "status", "status": 501 })).await;
-    assert_eq!(github.catch_up(&both, None).await.unwrap_err().kind, ForgeErrorKind::Transient);
-
     let enterprise = Fixture::with_token("enterprises/big").await;
     let refused = enterprise.1.catch_up(&[], None).await.unwrap_err();
     assert!(refused.detail.contains("`repositories`"), "{refused}");
+}
+
+#[tokio::test]
+async fn what_fails_takes_nothing_from_what_was_read() {
+    let (fixture, github) = Fixture::with_token("acme").await;
+    let github = github.with_webhook("http://127.0.0.1:9/webhook");
+    let mut jobs = BTreeMap::new();
+    for name in ["acme/app", "acme/docs", "acme/site"] {
+        jobs.insert(name.to_owned(), queue(&fixture, name, "jobs", 1).await[0]);
+    }
+    let all: Vec<String> = jobs.keys().cloned().collect();
+    let check = async |route: &str, calls: u64, action: Value, read: Result<usize, bool>| {
+        fixture.fault(route, calls, action).await;
+        let caught = github.catch_up(&all, Some(7)).await;
+        fixture.clear_faults().await;
+        match (read, caught) {
+            (Ok(read), Ok(caught)) => {
+                assert_eq!(caught.jobs.len(), read, "{route}: {caught:?}");
+                assert_eq!((caught.cursor, caught.redelivered), (Some(7), 0), "{route}");
+                let said = caught.trouble.as_ref().unwrap().to_string();
+                assert!(said.contains("answered 5") || said.contains("limit"), "{said}");
+                if read == all.len() {
+                    assert!(caught.left_out.is_empty(), "{route}: {caught:?}");
+                    return;
+                }
+                // What was not read must not pass for what is not there, and nothing else is left out.
+                let known = github.catch_up(&all, Some(7)).await.unwrap();
+                assert_eq!((known.jobs.len(), &known.trouble), (3, &None), "{route}");
+                for job in &known.jobs {
+                    assert_eq!(
+                        caught.may_lack(job),
+                        !caught.jobs.contains(job),
+                        "{route}: {job:?}"
+                    );
+                }
+            }
+            (Err(is_limit), Err(failure)) => {
+                let limited = matches!(failure.kind, ForgeErrorKind::RateLimited(_));
+                assert_eq!(limited, is_limit, "{route}: {failure}");
+            }
+            (expected, caught) => panic!("{route}: {expected:?}: {caught:?}"),
+        }
+    };
+    let broken = || json!({ "do": "status", "status": 501 });
+    check("runs.list", 1, broken(), Ok(2)).await;
+    check("runs.jobs", 1, broken(), Ok(2)).await;
+    check("hooks.list", 1, broken(), Ok(3)).await;
+    // Nothing was read at all.
+    check("runs.list", 1_000, broken(), Err(false)).await;
+    // The credential as a whole.
+    check("runs.jobs", 1, json!({ "do": "status", "status": 401 }), Err(false)).await;
+    check("hooks.list", 1, json!({ "do": "secondary_limit", "retry_after": 1 }), Ok(3)).await;
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Where deliveries may come from.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use hyper::HeaderMap;
 use ipnet::IpNet;
@@ -30,7 +30,12 @@ pub(crate) enum Admission {
 }
 
 impl Allowed {
-    pub(crate) fn admit(&self, address: IpAddr) -> Admission {
+    /// `sender` tells the address, and is asked only where it matters; `None` is somebody whom nobody knows.
+    pub(crate) fn admit(&self, sender: impl FnOnce() -> Option<IpAddr>) -> Admission {
+        if matches!(self, Self::Everyone) {
+            return Admission::Granted;
+        }
+        let Some(address) = sender() else { return Admission::Refused };
         let among = |networks: &[IpNet]| {
             if contains(networks, address) { Admission::Granted } else { Admission::Refused }
         };
@@ -52,9 +57,15 @@ pub(crate) fn sender(peer: IpAddr, trusted: &[IpNet], headers: &HeaderMap) -> Op
     while contains(trusted, sender)
         && let Some(hop) = hops.pop()
     {
-        sender = hop.parse::<IpAddr>().ok()?.to_canonical();
+        sender = address(hop)?.to_canonical();
     }
     Some(sender)
+}
+
+/// The address that a hop is written as: some proxies add its port.
+fn address(hop: &str) -> Option<IpAddr> {
+    let with_port = || hop.parse::<SocketAddr>().ok().map(|socket| socket.ip());
+    hop.parse().ok().or_else(with_port)
 }
 
 fn contains(networks: &[IpNet], address: IpAddr) -> bool {
@@ -91,21 +102,27 @@ mod tests {
         check("10.0.0.1", &["203.0.113.9", "198.51.100.7"], Some("198.51.100.7"));
         check("fd00::1", &["2001:db8::1"], Some("2001:db8::1"));
         check("10.0.0.1", &["unknown"], None);
-        check("10.0.0.1", &["198.51.100.7:4711"], None);
+        check("10.0.0.1", &["203.0.113.9, 198.51.100.7:4711"], Some("198.51.100.7"));
+        check("10.0.0.1", &["198.51.100.7:4711, 10.0.0.2:80"], Some("198.51.100.7"));
+        check("10.0.0.1", &["[2001:db8::1]:4711"], Some("2001:db8::1"));
+        check("10.0.0.1", &["198.51.100.7:99999"], None);
         check("10.0.0.1", &[""], None);
     }
 
     #[test]
     fn admission() {
         let check = |allowed: &Allowed, address: &str, expected: Admission| {
-            assert_eq!(allowed.admit(address.parse().unwrap()), expected, "{address} {allowed:?}");
+            let sender = || address.parse().ok();
+            assert_eq!(allowed.admit(sender), expected, "{address} {allowed:?}");
         };
         check(&Allowed::Everyone, "192.0.2.1", Admission::Granted);
+        check(&Allowed::Everyone, "nobody knows", Admission::Granted);
         let some = Allowed::Networks(networks(&["192.0.2.0/24", "2001:db8::/32"]));
         check(&some, "192.0.2.1", Admission::Granted);
         check(&some, "::ffff:192.0.2.1", Admission::Granted);
         check(&some, "2001:db8::7", Admission::Granted);
         check(&some, "198.51.100.7", Admission::Refused);
+        check(&some, "nobody knows", Admission::Refused);
         let (tell, told) = watch::channel(None);
         let told = Allowed::Told(told);
         check(&told, "192.0.2.1", Admission::Unknown);

@@ -86,11 +86,11 @@ impl Desk {
         request: Request<Incoming>,
     ) -> Result<&'static str, Refused> {
         let (head, body) = request.into_parts();
-        let sender = sender(peer, &webhook.trusted_proxies, &head.headers);
-        match sender.map(|sender| webhook.allowed.admit(sender)) {
-            Some(Admission::Granted) => {}
-            Some(Admission::Unknown) => return Err(Refused::NotKnownYet),
-            Some(Admission::Refused) | None => return Err(Refused::Sender),
+        let sender = || sender(peer, &webhook.trusted_proxies, &head.headers);
+        match webhook.allowed.admit(sender) {
+            Admission::Granted => {}
+            Admission::Unknown => return Err(Refused::NotKnownYet),
+            Admission::Refused => return Err(Refused::Sender),
         }
         let header = |name: &str| head.headers.get(name).map(HeaderValue::as_bytes);
         let signature = header("x-hub-signature-256");

@@ -86,6 +86,9 @@ fn a_store_is_made_whole_where_none_stands() {
     let vacant = Vacant::take(&path, None).unwrap();
     assert!(!path.exists(), "nothing stands there before it is whole");
     check(Vacant::take(&path, None), StoreErrorKind::Locked, "another dayfly");
+    // A daemon that is started meanwhile waits for its turn, and leaves nothing in the way.
+    check(Sqlite::open(&path, controller()), StoreErrorKind::Locked, "another dayfly");
+    assert!(!path.exists(), "nothing stands there before it is whole");
     vacant.fill(controller(), &everything()).unwrap();
     assert_eq!(names(path.parent().unwrap()), ["dayfly.db"]);
     assert_eq!(path.metadata().unwrap().mode() & 0o777, 0o600);

@@ -243,7 +243,7 @@ impl Keeper {
         };
         let newest =
             forge.newest_program(architecture()).await.map_err(|error| error.to_string())?;
-        let (program, sum) = choose(want, &newest)?;
+        let (program, sum) = choose(want, at_hand, &newest)?;
         let same = |known: &&Archive| known.version == program.version && known.sha256 == sum;
         // Somebody may have tidied up.
         let here = at_hand.filter(same).filter(|known| known.file.exists());
@@ -256,14 +256,21 @@ impl Keeper {
     }
 }
 
-/// The program that is wanted, and the sum that it must have.
-fn choose(want: &Want, newest: &OfferedProgram) -> Result<(OfferedProgram, String), String> {
+/// The program that is wanted, and the sum that it must have: the user's, or that which one at hand was checked against before
+/// GitHub had a newer one, or GitHub's.
+fn choose(
+    want: &Want,
+    at_hand: Option<&Archive>,
+    newest: &OfferedProgram,
+) -> Result<(OfferedProgram, String), String> {
     let no_sum = |version: &str, why: &str| {
         format!(
             "{why} of runner program {version}: name the version and add its `runner_sha256`, which the release's page has"
         )
     };
-    match (&want.pinned, &want.sha256) {
+    let checked = at_hand.filter(|known| want.pinned.as_ref() == Some(&known.version));
+    let sum = want.sha256.as_ref().or_else(|| checked.map(|known| &known.sha256));
+    match (&want.pinned, sum) {
         (Some(version), Some(sum)) if *version != newest.version => newest
             .at_version(version, sum)
             .map(|program| (program, sum.clone()))
@@ -343,7 +350,8 @@ mod tests {
                 pinned: pinned.map(str::to_owned),
                 sha256: sha256.map(str::to_owned),
             };
-            match (choose(&want, &newest(told)), expected) {
+            let at_hand = Archive::in_directory(Path::new("cache"), "x64", "2.328.0", "cc");
+            match (choose(&want, Some(&at_hand), &newest(told)), expected) {
                 (Ok((program, sum)), Ok(expected)) => {
                     assert_eq!((program.version.as_str(), sum.as_str()), expected);
                     assert!(program.url.as_str().contains(&format!("/v{}/", program.version)));
@@ -360,5 +368,8 @@ mod tests {
         check(Some("2.330.0"), Some("bb"), Some("aa"), Ok(("2.330.0", "bb")));
         check(Some("2.329.0"), Some("bb"), Some("aa"), Ok(("2.329.0", "bb")));
         check(Some("2.329.0"), None, Some("aa"), Err("its newest version, 2.330.0"));
+        // GitHub told the sum of what is at hand while that was its newest.
+        check(Some("2.328.0"), None, Some("aa"), Ok(("2.328.0", "cc")));
+        check(Some("2.328.0"), Some("bb"), Some("aa"), Ok(("2.328.0", "bb")));
     }
 }

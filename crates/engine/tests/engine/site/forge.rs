@@ -283,7 +283,7 @@ impl Forge for Site {
             Ok(CaughtUp {
                 jobs: state.workflow_jobs.values().filter(open).cloned().collect(),
                 cursor: Some(cursor.unwrap_or(0) + 1),
-                redelivered: 0,
+                ..CaughtUp::default()
             })
         })
     }
