@@ -50,7 +50,9 @@ impl World {
                 Some(record) if !runner.instance.may_exist() => {
                     if runner.instance.since() < began_at && record.status != InstanceStatus::Away {
                         let instance = found_instance(&runner, &record, now);
+                        let name = runner.name.clone();
                         self.put(Runner { instance, ..runner }, now);
+                        self.recall_job(&name, now);
                     }
                 }
                 Some(record) if planted(Bug::RowsBeforeList) && runner.created_at >= began_at => {
@@ -88,6 +90,7 @@ impl World {
                 Some(row) if !row.instance.may_exist() => {
                     let instance = found_instance(&row, &record, now);
                     self.put(Runner { backend: backend.clone(), instance, ..row }, now);
+                    self.recall_job(&name, now);
                 }
                 Some(row) => {
                     let other = &row.backend;
@@ -123,11 +126,15 @@ impl World {
         );
         let name = orphan.name.clone();
         self.put(orphan, now);
-        // A message may have told of its job before.
+        self.recall_job(&name, now);
+    }
+
+    /// An instance is found that had no row, or whose row knew none: a message may have told of its runner's job before.
+    fn recall_job(&mut self, name: &RunnerName, now: Timestamp) {
         let runs = |job: &&Job| matches!(&job.state, JobState::Started { runner, .. } if **runner == *name.as_str());
         let job = self.pools.get(name.pool_str()).and_then(|pool| pool.jobs.values().find(runs));
         if let Some(job) = job.map(|job| job.id.clone())
-            && let Some(row) = self.runner(&name).cloned()
+            && let Some(row) = self.runner(name).cloned()
         {
             self.found_busy(row, Some(job), now);
         }
