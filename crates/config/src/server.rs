@@ -1,6 +1,9 @@
 //! `server`: the HTTP endpoint, and how webhooks are taken there.
 
-use std::{net::SocketAddr, path::Path};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::Path,
+};
 
 use ipnet::IpNet;
 
@@ -41,7 +44,31 @@ pub(crate) fn read(file: &Table<'_>, base: &Path, problems: &mut Problems) -> Op
             "add `tls`, or listen on 127.0.0.1 behind a proxy that has a certificate",
         );
     }
+    if let (Some(listen), Some(webhook), Some(node)) = (listen, &webhook, table.get("allow"))
+        && listen.ip().is_loopback()
+        && webhook.trusted_proxies.is_empty()
+        && table.get("trusted_proxies").is_none()
+        && !may_be_here(&webhook.allow, listen.ip())
+    {
+        problems.warning(
+            &node.span,
+            "`allow` refuses every delivery: `listen` hears this machine alone, and no proxy here is trusted",
+            format!("name the proxy, such as `trusted_proxies: [{}]`", listen.ip()),
+        );
+    }
     Some(ServerConfig { listen: listen?, tls, webhook })
+}
+
+/// Whether this machine itself may deliver.
+fn may_be_here(allow: &AllowConfig, address: IpAddr) -> bool {
+    match allow {
+        AllowConfig::Everyone => true,
+        AllowConfig::GitHub => false,
+        // What was written wrongly has been told.
+        AllowConfig::Networks(networks) => {
+            networks.is_empty() || networks.iter().any(|network| network.contains(&address))
+        }
+    }
 }
 
 /// Whether webhooks are meant to be taken, rightly or not.
@@ -89,7 +116,14 @@ fn webhook(table: &Table<'_>, base: &Path, problems: &mut Problems) -> Option<We
     }
     let allow = match table.get("allow") {
         None => AllowConfig::Everyone,
-        Some(Node { value: Value::List(nodes), .. }) => {
+        Some(Node { value: Value::List(nodes), span }) => {
+            if nodes.is_empty() {
+                problems.error(
+                    span,
+                    "`allow` is empty, so that every delivery would be refused",
+                    "name networks, write `github`, or remove it",
+                );
+            }
             AllowConfig::Networks(networks(nodes, "allow", problems))
         }
         Some(node) if node.text() == Some("github") => AllowConfig::GitHub,

@@ -218,8 +218,11 @@ mod tests {
 
     #[test]
     fn a_scope_shows_what_it_lacks() {
-        let check = |trouble: Option<&'static str>, catch_up: Option<&'static str>, expected: &str| {
-            let until = |error: Option<&'static str>| error.map(|error| (error, "2026-01-01T00:01:00Z"));
+        let check = |trouble: Option<&'static str>,
+                     catch_up: Option<&'static str>,
+                     expected: &str| {
+            let until =
+                |error: Option<&'static str>| error.map(|error| (error, "2026-01-01T00:01:00Z"));
             let shown = status(
                 &serde_json::from_value(serde_json::json!({
                     "at": "2026-01-01T00:00:00Z", "controller": "1", "stopping": false,
