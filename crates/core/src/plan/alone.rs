@@ -51,7 +51,6 @@ pub(super) fn plan(
     spec: &Spec,
     pool: &Pool,
     of: &PoolSpec,
-    census: &Census<'_>,
     now: Timestamp,
     actions: &mut Vec<Action>,
 ) -> Option<Timestamp> {
@@ -67,7 +66,7 @@ pub(super) fn plan(
         }
         return None;
     }
-    let mut due = prove(world, of, census, now, actions);
+    let mut due = None;
     if pool.group.is_none() && !world.is_stopping() {
         match waits_until(world, pool, Some(of), now) {
             Some(until) => due = earlier(due, Some(until)),
@@ -114,7 +113,7 @@ fn leave_set(
 }
 
 /// Where no job may come for hours, a runner that waits for one ends the pool's trouble with creation.
-fn prove(
+pub(super) fn prove(
     world: &World,
     of: &PoolSpec,
     census: &Census<'_>,

@@ -146,6 +146,7 @@ pub(super) fn plan(
     let target = Target::of(demand, limits, open);
     due = earlier(due, earlier(limits_change, demand.changes_at));
     due = earlier(due, overdue::plan(pool, &census, now, actions));
+    due = earlier(due, alone::prove(world, of, &census, now, actions));
     due = earlier(due, places::stalls(pool, of, &census, now, actions));
     if pool.state.deleting.is_some() || pool.state.drained.is_some() {
         let reason =
@@ -167,7 +168,7 @@ pub(super) fn plan(
     } else if let Some(set) = of.scale_set() {
         scale_set::plan(world, spec, pool, of, set, &census, target.limits, demand, now, actions)
     } else {
-        alone::plan(world, spec, pool, of, &census, now, actions)
+        alone::plan(world, spec, pool, of, now, actions)
     };
     earlier(due, set)
 }

@@ -81,10 +81,6 @@ pub(super) fn proving(
     if others.any(|other| places.passed(other, &room).is_none()) {
         return None;
     }
-    let works = match of.scale_set() {
-        Some(_) => "has a job",
-        None => "has a job or waited two minutes for one",
-    };
     let what = if known.is_full() {
         format!(
             "backend {} had no room, and is asked for {} at a time until it makes them",
@@ -93,7 +89,7 @@ pub(super) fn proving(
         )
     } else {
         format!(
-            "runners on backend {} are made one at a time until one {works}, after {} failures in a row",
+            "runners on backend {} are made one at a time until one has a job or waited two minutes for one, after {} failures in a row",
             place.backend, known.failures
         )
     };

@@ -308,6 +308,9 @@ impl World {
         // GitHub itself removes the registration of a runner that had its job; any other is ours to remove.
         let proof = if runner.had_job { Proof::Absence } else { Proof::Removal };
         let runner = runner.deregistering(proof, now);
+        if reason == Reason::IdleRemoved {
+            self.note_works(&runner, now);
+        }
         if wanted || !reason.is_failure() {
             self.retire(runner, reason, false, now);
         } else {
@@ -369,15 +372,20 @@ impl World {
         }
     }
 
-    /// A runner has a job: proof that its pool works on its backend, where it was begun after the last failure;
-    /// though not that there is room for more.
+    /// A runner got as far as waiting for jobs: proof that its pool works on its backend, where it was begun after the last
+    /// failure; though not that there is room for more.
+    fn note_works(&mut self, runner: &Runner, now: Timestamp) {
+        let key = creation_key(runner);
+        let proves = |known: &Trouble| !known.is_full() && runner.created_at > known.last_at;
+        if self.troubles.get(&key).is_some_and(proves) {
+            self.set_trouble(key, None, now);
+        }
+    }
+
+    /// A runner has a job.
     pub(super) fn found_busy(&mut self, runner: Runner, job: Option<JobId>, now: Timestamp) {
-        let key = creation_key(&runner);
         if let Ok(runner) = runner.busy(job.clone(), now) {
-            let proves = |known: &Trouble| !known.is_full() && runner.created_at > known.last_at;
-            if self.troubles.get(&key).is_some_and(proves) {
-                self.set_trouble(key, None, now);
-            }
+            self.note_works(&runner, now);
             // The news of its job comes after its end.
             if !runner.instance.may_live() {
                 self.finish(&runner.name, job, now);
