@@ -11,8 +11,8 @@ use super::{Pool, World, apply::Api, apply_registration::OWN_REMOVAL};
 use crate::{
     effect::Flight,
     model::{
-        Attempt, BackendName, Exit, Instance, Job, JobState, PoolName, PoolState, Proof,
-        Registration, RegistrationId, Runner, RunnerName, ScopeName, TroubleKey,
+        Attempt, BackendName, Exit, Instance, PoolName, PoolState, Proof, Registration,
+        RegistrationId, Runner, RunnerName, ScopeName, TroubleKey,
     },
     planted::{Bug, planted},
     ports::{BackendError, ForgeError, InstanceRecord, InstanceStatus, RunnerRecord},
@@ -131,9 +131,7 @@ impl World {
 
     /// An instance is found that had no row, or whose row knew none: a message may have told of its runner's job before.
     fn recall_job(&mut self, name: &RunnerName, now: Timestamp) {
-        let runs = |job: &&Job| matches!(&job.state, JobState::Started { runner, .. } if **runner == *name.as_str());
-        let job = self.pools.get(name.pool_str()).and_then(|pool| pool.jobs.values().find(runs));
-        if let Some(job) = job.map(|job| job.id.clone())
+        if let Some(job) = self.told_early.remove(name)
             && let Some(row) = self.runner(name).cloned()
         {
             self.found_busy(row, Some(job), now);

@@ -6,8 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{World, pool::UNTOLD};
 use crate::model::{
-    EventKind, Job, JobEntry, JobEntryKind, JobId, JobState, Message, MessageId, PoolName,
-    RunnerName,
+    EventKind, Instance, Job, JobEntry, JobEntryKind, JobId, JobState, Message, MessageId,
+    PoolName, RunnerName,
 };
 
 /// How long a completed job is kept, to explain it.
@@ -116,7 +116,18 @@ impl World {
                 finished.job = Some(job.clone());
             }
         }
-        let Some(row) = self.runner(runner).cloned() else {
+        let row = self.runner(runner).cloned();
+        // What shows under the name of one that was known and went is not the runner.
+        let is_unseen = match row.as_ref().map(|row| &row.instance) {
+            Some(instance) => matches!(instance, Instance::Gone { ended: false, .. }),
+            None => runner.is_of(self.controller) && !self.past_at.contains_key(runner),
+        };
+        if is_unseen && !completed {
+            self.told_early.insert(runner.clone(), job.clone());
+        } else {
+            self.told_early.remove(runner);
+        }
+        let Some(row) = row else {
             return;
         };
         self.found_busy(row, Some(job.clone()), now);

@@ -62,6 +62,7 @@ impl World {
                 .collect(),
             flights: BTreeMap::new(),
             missing_instances: BTreeSet::new(),
+            told_early: BTreeMap::new(),
             missing_registrations: BTreeSet::new(),
             early: BTreeSet::new(),
             first_creates: BTreeSet::new(),

@@ -32,8 +32,8 @@ pub use views::{BackendView, CatchUpView, Past, ScopeView};
 use crate::{
     effect::{Effect, Flight},
     model::{
-        BackendName, ControllerId, Event, MessageId, PoolName, Runner, RunnerName, ScopeName,
-        Trouble, TroubleKey, WorkflowJobId,
+        BackendName, ControllerId, Event, JobId, MessageId, PoolName, Runner, RunnerName,
+        ScopeName, Trouble, TroubleKey, WorkflowJobId,
     },
     ports::{JobKey, RateLimit},
 };
@@ -70,6 +70,8 @@ pub struct World {
     /// Runners that a complete list of instances, or of registrations, did not have.
     missing_instances: BTreeSet<RunnerName>,
     missing_registrations: BTreeSet<RunnerName>,
+    /// Runners of ours whose jobs began before anything was known of an instance of theirs: their rows were lost.
+    told_early: BTreeMap<RunnerName, JobId>,
     /// Instances whose waiter was ready before their create call returned.
     early: BTreeSet<RunnerName>,
     /// Instances whose create call under way is the first: what it refuses was never made.

@@ -56,6 +56,7 @@ impl World {
             pool.offline.remove(&name);
             self.forgotten.runners.insert(name.clone(), generation);
             self.missing_instances.remove(&name);
+            self.told_early.remove(&name);
             self.missing_registrations.remove(&name);
             self.early.remove(&name);
             self.past_at.insert(name.clone(), now);
