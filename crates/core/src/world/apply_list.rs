@@ -50,9 +50,7 @@ impl World {
                 Some(record) if !runner.instance.may_exist() => {
                     if runner.instance.since() < began_at && record.status != InstanceStatus::Away {
                         let instance = found_instance(&runner, &record, now);
-                        let name = runner.name.clone();
-                        self.put(Runner { instance, ..runner }, now);
-                        self.recall_job(&name, now);
+                        self.put_found(Runner { instance, ..runner }, now);
                     }
                 }
                 Some(record) if planted(Bug::RowsBeforeList) && runner.created_at >= began_at => {
@@ -89,8 +87,7 @@ impl World {
                 // The row of an orphan registration: here is its instance.
                 Some(row) if !row.instance.may_exist() => {
                     let instance = found_instance(&row, &record, now);
-                    self.put(Runner { backend: backend.clone(), instance, ..row }, now);
-                    self.recall_job(&name, now);
+                    self.put_found(Runner { backend: backend.clone(), instance, ..row }, now);
                 }
                 Some(row) => {
                     let other = &row.backend;
@@ -126,15 +123,20 @@ impl World {
         );
         let name = orphan.name.clone();
         self.put(orphan, now);
-        self.recall_job(&name, now);
-    }
-
-    /// An instance is found that had no row, or whose row knew none: a message may have told of its runner's job before.
-    fn recall_job(&mut self, name: &RunnerName, now: Timestamp) {
-        if let Some(job) = self.told_early.remove(name)
-            && let Some(row) = self.runner(name).cloned()
+        // A message may have told of its job before.
+        if let Some(job) = self.told_early.remove(&name)
+            && let Some(row) = self.runner(&name).cloned()
         {
             self.found_busy(row, Some(job), now);
+        }
+    }
+
+    /// A row whose instance was unknown, or thought gone, and is found. What was told of its job holds.
+    fn put_found(&mut self, row: Runner, now: Timestamp) {
+        let (name, had_job) = (row.name.clone(), row.had_job);
+        self.put(row, now);
+        if had_job && let Some(row) = self.runner(&name).cloned() {
+            self.found_busy(row, None, now);
         }
     }
 

@@ -6,8 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{World, pool::UNTOLD};
 use crate::model::{
-    EventKind, Instance, Job, JobEntry, JobEntryKind, JobId, JobState, Message, MessageId,
-    PoolName, RunnerName,
+    EventKind, Job, JobEntry, JobEntryKind, JobId, JobState, Message, MessageId, PoolName,
+    RunnerName,
 };
 
 /// How long a completed job is kept, to explain it.
@@ -118,11 +118,8 @@ impl World {
         }
         let row = self.runner(runner).cloned();
         // What shows under the name of one that was known and went is not the runner.
-        let is_unseen = match row.as_ref().map(|row| &row.instance) {
-            Some(instance) => matches!(instance, Instance::Gone { ended: false, .. }),
-            None => runner.is_of(self.controller) && !self.past_at.contains_key(runner),
-        };
-        if is_unseen && !completed {
+        let is_ours = runner.is_of(self.controller) && !self.past_at.contains_key(runner);
+        if row.is_none() && is_ours && !completed {
             self.told_early.insert(runner.clone(), job.clone());
         } else {
             self.told_early.remove(runner);

@@ -120,7 +120,7 @@ impl Runner {
                 self.registration = Registration::Busy { since: now, id, job, completed_at: None };
             }
             // GitHub did not let go of it. One that is being destroyed never had its configuration.
-            Registration::Removing { id, proof: Proof::Removal, .. }
+            Registration::Removing { id, .. }
                 if !matches!(self.instance, Instance::Removing { .. }) =>
             {
                 self.registration = Registration::Busy { since: now, id, job, completed_at: None };
