@@ -1,12 +1,13 @@
 //! Something that runs out and is got anew: whoever needs it at the same time shares one renewal and its outcome.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use dayfly_core::ports::{BoxFuture, ForgeError};
-use futures_util::{
-    FutureExt,
-    future::{Shared, WeakShared},
-};
+use futures_util::{FutureExt, future::Shared};
+use tokio::time::Instant;
 
 use crate::wire::locked;
 
@@ -19,9 +20,13 @@ pub(crate) struct Renewable<T> {
 
 struct Held<T> {
     value: Option<Arc<T>>,
-    /// Weak: a renewal that nobody waits for any more ends, and keeps nothing alive.
-    renewal: Option<WeakShared<Renewal<T>>>,
+    /// One that nobody waits for any more is gone on with by whoever comes next: its answer may tell of a rate limit, which
+    /// a request made anew would run into. And when it was begun.
+    renewal: Option<(Shared<Renewal<T>>, Instant)>,
 }
+
+/// How long ago a renewal may have begun that is gone on with. What it asked for may have been answered long ago.
+const RESUMED_WITHIN: Duration = Duration::from_secs(30);
 
 impl<T> Default for Renewable<T> {
     fn default() -> Self {
@@ -42,21 +47,27 @@ impl<T: Send + Sync + 'static> Renewable<T> {
             if let Some(value) = held.value.as_ref().filter(|value| is_good(value)) {
                 return Ok(Arc::clone(value));
             }
-            match held
-                .renewal
-                .as_ref()
-                .and_then(WeakShared::upgrade)
-                .filter(|shared| shared.peek().is_none())
-            {
-                Some(under_way) => under_way,
+            let goes_on = |(shared, began): &&(Shared<Renewal<T>>, Instant)| {
+                // Others may wait for one that takes long.
+                let is_wanted = shared.strong_count().is_some_and(|count| count > 1);
+                shared.peek().is_none() && (is_wanted || began.elapsed() < RESUMED_WITHIN)
+            };
+            match held.renewal.as_ref().filter(goes_on) {
+                Some((under_way, _)) => under_way.clone(),
                 None => {
                     let shared: Shared<Renewal<T>> = renew().shared();
-                    held.renewal = shared.downgrade();
+                    held.renewal = Some((shared.clone(), Instant::now()));
                     shared
                 }
             }
         };
-        renewal.await
+        let result = renewal.await;
+        // What has ended keeps nothing alive.
+        let mut held = locked(&self.held);
+        if held.renewal.as_ref().is_some_and(|(shared, _)| shared.peek().is_some()) {
+            held.renewal = None;
+        }
+        result
     }
 
     /// Puts a value in place of the one held.
@@ -133,14 +144,22 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_abandoned_renewal_holds_up_nobody() {
+    async fn an_abandoned_renewal_is_gone_on_with_unless_it_is_old() {
         let fixture = fixture();
-        assert!(tokio::time::timeout(Duration::from_millis(10), fixture.get(false)).await.is_err());
-        assert_eq!(*fixture.get(false).await.unwrap(), 2);
-        let second = fixture.renewable.held().unwrap();
-        fixture.renewable.discard(&Arc::new(2));
-        assert!(fixture.renewable.held().is_some(), "only the very same is discarded");
-        fixture.renewable.discard(&second);
+        let soon = Duration::from_millis(10);
+        assert!(tokio::time::timeout(soon, fixture.get(false)).await.is_err());
+        assert_eq!(*fixture.get(false).await.unwrap(), 1);
+        fixture.renewable.discard(&fixture.renewable.held().unwrap());
+        assert!(tokio::time::timeout(soon, fixture.get(false)).await.is_err());
+        tokio::time::sleep(RESUMED_WITHIN).await;
         assert_eq!(*fixture.get(false).await.unwrap(), 3);
+        let third = fixture.renewable.held().unwrap();
+        fixture.renewable.discard(&third);
+        assert_eq!(*fixture.get(false).await.unwrap(), 4);
+        let fourth = fixture.renewable.held().unwrap();
+        fixture.renewable.discard(&Arc::new(4));
+        assert!(fixture.renewable.held().is_some(), "only the very same is discarded");
+        fixture.renewable.discard(&fourth);
+        assert_eq!(*fixture.get(false).await.unwrap(), 5);
     }
 }
