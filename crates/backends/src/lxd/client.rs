@@ -44,6 +44,9 @@ const OPERATION_TIME: Duration = Duration::from_secs(30 * 60);
 /// The longest answer that is read: some ten thousand instances.
 const BODY_MAX: usize = 64 << 20;
 
+/// The longest refusal that is read.
+const REFUSAL_MAX: usize = 64 << 10;
+
 /// How often an idle connection to a remote server is probed, so that one that died unseen is noticed.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
@@ -146,6 +149,8 @@ impl Client {
         };
         let mut response = request.send().await.map_err(failed)?;
         let status = response.status();
+        // A refusal's words are more than the few bytes that are wanted of a file.
+        let size_max = if status.is_success() { size_max } else { size_max.max(REFUSAL_MAX) };
         let mut body = BytesMut::new();
         while body.len() < size_max {
             let Some(chunk) = response.chunk().await.map_err(failed)? else {

@@ -59,28 +59,26 @@ pub(super) async fn read(
     bytes_max: usize,
 ) -> Result<Option<Bytes>, Failed> {
     let url = client.url(&format!("/1.0/instances/{instance}/files"), &[("path", path)]);
-    let mut tries = 0;
+    let (mut refusals, mut patience) = (0, FIRST_READ_TIME);
     loop {
-        tries += 1;
         let asked = client.exchange(Method::GET, url.clone(), Body::Nothing, bytes_max);
-        let (status, body) = if tries == 1 {
-            match timeout(FIRST_READ_TIME, asked).await {
-                Ok(answer) => answer?,
-                Err(_) => continue,
-            }
-        } else {
-            asked.await?
+        let Ok(answer) = timeout(patience, asked).await else {
+            tracing::debug!(instance, path, ?patience, "a file is asked for again");
+            patience *= 2;
+            continue;
         };
+        let (status, body) = answer?;
         match status.as_u16() {
             200 => return Ok(Some(body)),
             404 => return Ok(None),
             status => {
                 let failed = refused(status, &body);
-                if status < 500 || tries == READS_MAX {
+                refusals += 1;
+                if status < 500 || refusals == READS_MAX {
                     return Err(failed);
                 }
                 tracing::debug!(instance, path, ?failed, "a file can't be read yet");
-                sleep(BETWEEN_READS).await;
+                sleep(BETWEEN_READS * (1 << refusals)).await;
             }
         }
     }
@@ -89,14 +87,15 @@ pub(super) async fn read(
 /// How long the server may take to start the program by which it reaches files; nothing hangs on it.
 const READY_TIME: Duration = Duration::from_secs(2);
 
-/// How often a file is asked for, and how long in between. While an instance ends, LXD ends the process by which it reads
-/// the files of that instance: a read that has just begun is reset, with status 500.
+/// How often a file is asked for, and half of how long until the second time; it is twice as long until each later one.
+/// While an instance ends, LXD ends the process by which it reads the files of that instance: a read that has just begun is
+/// reset, with status 500.
 const READS_MAX: u32 = 5;
-const BETWEEN_READS: Duration = Duration::from_millis(200);
+const BETWEEN_READS: Duration = Duration::from_millis(100);
 
-/// How long the first answer is waited for. LXD 5.0.2 may connect a read to such a process that listens no more, and then
-/// awaits its first word for ever (`FileSFTP` of its `driver_lxc.go`); the next read waits for that process's end, which is
-/// ten seconds away at most.
+/// How long the first answer is waited for; each later one twice as long. LXD 5.0.2 may connect a read to such a process
+/// that listens no more, and then awaits its first word for ever (`FileSFTP` of its `driver_lxc.go`); the next read waits
+/// for that process's end, which is ten seconds away at most.
 const FIRST_READ_TIME: Duration = Duration::from_secs(5);
 
 /// How long an answer to an upload may be: it says little more than yes or no.

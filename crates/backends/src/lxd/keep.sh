@@ -7,6 +7,17 @@ shift 4
 state=/var/lib/dayfly run=/run/dayfly
 umask 077
 
+# Says on the console what the runner said, its beginning and its end, and how it ended. The server keeps the last 128 KiB of
+# it, and shows them for as long as there is the instance.
+tell() {
+  echo
+  echo 'dayfly: the runner said'
+  head -c 16000 "$state/console"
+  tail -c +16001 "$state/console" | tail -c 64000
+  echo
+  echo "dayfly: exit $1"
+}
+
 finish() {
   # Who rang would be killed with the instance before it could say that the registration was taken.
   if [ -e "$run/received" ]; then
@@ -19,6 +30,13 @@ finish() {
   rm -f "$run/registration"
   tail -c 400000 "$state/console" >"$state/tail" 2>/dev/null
   echo "$1" >"$state/exit.new" && mv "$state/exit.new" "$state/exit"
+  # In a process of its own: it is not to become this one's terminal, and may be held up by who reads it.
+  (tell "$1" >/dev/console && : >"$state/told") 2>/dev/null &
+  looks=0
+  until [ -e "$state/told" ] || [ "$looks" -ge 250 ]; do
+    looks=$((looks + 1))
+    sleep 0.02 2>/dev/null || sleep 1
+  done
   # A virtual machine loses what its own kernel has not written yet. A container would have its host's kernel write all that
   # anybody there has changed, which may take minutes.
   grep -qs container= /proc/1/environ || sync
@@ -128,6 +146,9 @@ case $user in
   set -- su -s /bin/sh -c 'exec "$0" "$@"' -- "$user" "$@"
   ;;
 esac
+
+# A console that shows nothing has not been written down yet: see `tell`.
+(echo 'dayfly: ready' >/dev/console) 2>/dev/null
 
 mkdir -p "$run" && mkfifo "$run/bell" || refuse "$run can't be made"
 # Open at both ends, so that a ring is kept until it is heard and never waits.

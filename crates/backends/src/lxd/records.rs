@@ -11,7 +11,8 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     client::Client,
-    cluster, console,
+    cluster,
+    console::{self, Ending},
     error::Failed,
     files,
     guest::EXIT,
@@ -20,9 +21,17 @@ use super::{
 };
 use crate::console::LAST_OUTPUT_LINES;
 
-/// How long the server may take to tell how an instance ended, or all those of a list: the list itself has a minute. The
-/// files that it reads are the instance's own to make, and of a pipe among them LXD 5.0.2 awaits a writer for ever.
+/// How long the server may take to tell how all those of a list ended, or one that is asked for by its name: the list itself
+/// has a minute. The files that it reads are the instance's own to make, and of a pipe among them LXD 5.0.2 awaits a writer
+/// for ever.
 const EXIT_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// How long it may take to tell how an instance ended that is attended: that holds up nothing else, and an exit code that was
+/// not read in time is never known.
+const ATTENDED_EXIT_TIME_MAX: Duration = Duration::from_secs(90);
+
+/// How long an ended instance's console may take to be written down.
+const CONSOLE_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// How many ended instances are asked after at once: the server mounts each one's disk for it.
 const QUESTIONS_MAX: usize = 4;
@@ -155,10 +164,13 @@ async fn record(
     let status = match found.standing() {
         Standing::Booting => InstanceStatus::Booting,
         Standing::Running => InstanceStatus::Running,
-        Standing::Ended => match exit_until(client, &found, until).await? {
-            Some(exit) => InstanceStatus::Ended(exit),
-            None => return Ok(None),
-        },
+        Standing::Ended => {
+            let ending = ending_until(client, &found, until).await;
+            match exit_until(client, &found, ending, until).await? {
+                Some(exit) => InstanceStatus::Ended(exit),
+                None => return Ok(None),
+            }
+        }
     };
     Ok(Some(found.record(status)))
 }
@@ -204,17 +216,47 @@ pub(super) async fn inspect(
     }
 }
 
-/// How an instance ended; `None` where it is gone.
-pub(super) async fn exit(client: &Client, found: &Found) -> Result<Option<Exit>, BackendError> {
-    exit_until(client, found, Instant::now() + EXIT_TIME_MAX).await
+/// What the keeper of an ended instance said at its end; `None` where it did not come to it, or the server does not show it.
+pub(super) async fn ending(client: &Client, found: &Found) -> Option<Ending> {
+    ending_until(client, found, Instant::now() + CONSOLE_TIME_MAX).await
+}
+
+async fn ending_until(client: &Client, found: &Found, until: Instant) -> Option<Ending> {
+    let until = until.min(Instant::now() + CONSOLE_TIME_MAX);
+    let name = found.runner.as_str();
+    let has_said = found.instance.config.contains_key(KEY_READY);
+    let read = timeout_at(until, console::ending(client, name, has_said)).await;
+    match read {
+        Ok(Ok(ending)) => ending,
+        Ok(Err(failed)) => {
+            tracing::debug!(runner = name, ?failed, "the console can't be read");
+            None
+        }
+        Err(_) => None,
+    }
+}
+
+/// How an attended instance ended; `None` where it is gone.
+pub(super) async fn exit(
+    client: &Client,
+    found: &Found,
+    ending: Option<Ending>,
+) -> Result<Option<Exit>, BackendError> {
+    exit_until(client, found, ending, Instant::now() + ATTENDED_EXIT_TIME_MAX).await
 }
 
 /// What the server does not tell in time is not known: an instance's odd files hold up nobody else.
 async fn exit_until(
     client: &Client,
     found: &Found,
+    ending: Option<Ending>,
     until: Instant,
 ) -> Result<Option<Exit>, BackendError> {
+    if let Some(ending) = ending {
+        let code = Some(ending.code);
+        let last_output = ending.last(LAST_OUTPUT_LINES);
+        return Ok(Some(Exit { code, out_of_memory: false, error: None, last_output }));
+    }
     let name = found.runner.as_str();
     if found.instance.kind == "virtual-machine" {
         // A virtual machine's files are told by an agent in it, which has ended with it.
@@ -229,8 +271,10 @@ async fn exit_until(
             read => read,
         }
     };
+    let began = Instant::now();
     let Ok(read) = timeout_at(until, read).await else {
-        let error = format!("no answer about its exit code within {} s", EXIT_TIME_MAX.as_secs());
+        let waited = began.elapsed().as_secs();
+        let error = format!("no answer about its exit code within {waited} s");
         return Ok(Some(Exit { error: Some(error), ..Exit::default() }));
     };
     let code = match read {

@@ -27,7 +27,9 @@ use tokio::{
 
 use super::{
     client::{Client, instance_of},
-    cluster, events, fence, files,
+    cluster,
+    console::Ending,
+    events, fence, files,
     guest::{self, CONSOLE, SIGNS},
     records::{self, ByName, Found, Standing, by_name, find},
     wire::Event,
@@ -275,8 +277,14 @@ async fn attend(
                     }
                 }
                 Standing::Ended => {
-                    said.read(client).await;
-                    let Some(exit) = exit(client, &found).await else { return Done::Gone(runner) };
+                    let ending = records::ending(client, &found).await;
+                    match &ending {
+                        Some(ending) => ending.lines().for_each(|line| said.line(line)),
+                        None => said.read(client).await,
+                    }
+                    let Some(exit) = exit(client, &found, ending).await else {
+                        return Done::Gone(runner);
+                    };
                     // Incus takes one that has ended for running once more while it clears up after it.
                     if let Ok(ByName::Ours(found)) = by_name(client, controller, &runner).await
                         && found.standing() == Standing::Running
@@ -306,9 +314,9 @@ async fn attend(
 }
 
 /// How an instance ended; `None` where it is gone.
-async fn exit(client: &Client, found: &Found) -> Option<Exit> {
+async fn exit(client: &Client, found: &Found, ending: Option<Ending>) -> Option<Exit> {
     // Where the server does not answer: that it ended is enough.
-    records::exit(client, found).await.unwrap_or_else(|_| Some(Exit::default()))
+    records::exit(client, found, ending).await.unwrap_or_else(|_| Some(Exit::default()))
 }
 
 /// What a runner said so far.
@@ -339,7 +347,7 @@ impl Said<'_> {
         }
     }
 
-    /// Reads the output of a stopped instance.
+    /// Reads the output of a stopped instance whose console tells nothing of it.
     async fn read(&mut self, client: &Client) {
         let read = files::read(client, self.runner.as_str(), CONSOLE, SIGNS_BYTES_MAX);
         let Ok(Ok(Some(text))) = timeout(OUTPUT_TIME_MAX, read).await else { return };

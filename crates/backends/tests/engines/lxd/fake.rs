@@ -40,11 +40,15 @@ pub struct Instance {
     pub is_running: bool,
     pub config: BTreeMap<String, String>,
     pub files: BTreeMap<&'static str, File>,
+    /// What the server shows of its console; `None` where it knows of none.
+    pub console: Option<&'static str>,
     /// How every command in it ends.
     pub exit_code: i64,
     /// How often it was looked at, and how many commands were run in it.
     pub looks: usize,
     pub commands: usize,
+    /// How often its console was read.
+    pub readings: usize,
 }
 
 #[derive(Debug, Default)]
@@ -219,6 +223,10 @@ impl State {
                         instance.commands += 1;
                         let id = format!("exit-{}", instance.exit_code);
                         Answer::Operation(json!({"id": id, "status_code": 103}))
+                    }
+                    ("GET", ["console"]) => {
+                        instance.readings += 1;
+                        instance.console.map_or(Answer::Absent, Answer::Text)
                     }
                     ("GET", ["files"]) => {
                         let named = query.replace("%2F", "/");

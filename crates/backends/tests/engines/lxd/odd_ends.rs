@@ -51,6 +51,31 @@ async fn a_list_is_not_held_up_by_what_an_instance_made_of_its_files() {
 }
 
 #[tokio::test]
+async fn an_end_that_is_told_on_the_console_needs_no_file() {
+    let fake = Fake::start();
+    let lxd = fake.connect();
+    let [soon, late] = [(); 2].map(|()| runner(lxd.controller()));
+    let ended =
+        |console| Instance { console, files: [("exit", File::Pipe)].into(), ..Instance::default() };
+    let console = "dayfly: ready\r\ndayfly: the runner said\r\ndone\r\n\r\ndayfly: exit 7\r\n";
+    fake.add(&soon, ended(Some(console)));
+    // The server tells of the end before the console is written down.
+    fake.add(&late, ended(Some("")));
+    let list = async || timeout(LIST_TIME, lxd.list()).await.expect("the list is held up").unwrap();
+    let written = async {
+        fake.until(|state| state.instances[late.as_str()].readings >= 2).await;
+        fake.state().instances.get_mut(late.as_str()).unwrap().console = Some(console);
+    };
+    let (listed, ()) = tokio::join!(list(), written);
+    assert_eq!(listed.len(), 2);
+    for record in listed {
+        let InstanceStatus::Ended(exit) = record.status else { panic!("{:?}", record.status) };
+        assert_eq!((exit.code, exit.error), (Some(7), None));
+        assert_eq!(exit.last_output, ["done"]);
+    }
+}
+
+#[tokio::test]
 async fn an_end_is_told_while_networks_are_looked_after() {
     let fake = Fake::start();
     fake.state().hides_networks = true;

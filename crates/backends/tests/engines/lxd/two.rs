@@ -15,21 +15,23 @@ use crate::suite::{self, controller, create, record, runner};
 /// A network of a server's own, which this machine reaches by one address.
 struct Network {
     name: String,
+    /// This machine's end of the link.
+    here: String,
     server: String,
 }
 
 impl Network {
     fn new(number: u8) -> Self {
         let name = format!("dflxd{number}-{}", id());
-        let (here, there) = (format!("dfl{number}h"), format!("dfl{number}s"));
+        let (here, there) = (format!("dfl{number}h{}", id() % 100_000), format!("dfl{number}s"));
         let server = format!("10.213.{}.2", 90 + number);
         ip(&["netns", "add", &name]);
         // From here on it goes, whatever fails.
-        let network = Self { name, server };
-        let name = network.name.as_str();
-        ip(&["link", "add", &here, "type", "veth", "peer", "name", &there, "netns", name]);
-        ip(&["addr", "add", &format!("10.213.{}.1/24", 90 + number), "dev", &here]);
-        ip(&["link", "set", &here, "up"]);
+        let network = Self { name, here, server };
+        let (name, here) = (network.name.as_str(), network.here.as_str());
+        ip(&["link", "add", here, "type", "veth", "peer", "name", &there, "netns", name]);
+        ip(&["addr", "add", &format!("10.213.{}.1/24", 90 + number), "dev", here]);
+        ip(&["link", "set", here, "up"]);
         ip(&["-n", name, "addr", "add", &format!("{}/24", network.server), "dev", &there]);
         ip(&["-n", name, "link", "set", &there, "up"]);
         ip(&["-n", name, "link", "set", "lo", "up"]);
@@ -39,6 +41,8 @@ impl Network {
 
 impl Drop for Network {
     fn drop(&mut self) {
+        // With its namespace it would go too, but only some time after.
+        let _ = Command::new("ip").args(["link", "del", &self.here]).output();
         let _ = Command::new("ip").args(["netns", "del", &self.name]).output();
     }
 }
