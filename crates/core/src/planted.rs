@@ -97,6 +97,8 @@ bugs! {
     EndedRunnerNotCounted = "ended-runner-not-counted",
     /// Makes runners on a backend whose budget is used up.
     BudgetIgnored = "budget-ignored",
+    /// Keeps instances that wait for no job while a job of another pool waits for their room.
+    StockKeepsTheBudget = "stock-keeps-the-budget",
     /// Keeps warm and idle runners whose pool has another image by now.
     OutdatedKept = "outdated-kept",
     /// Lists the jobs that wait at its start and never again, so that a webhook that was lost is not made good.

@@ -36,6 +36,8 @@ checks! {
     Max = "never-above-max",
     /// Never more on a backend than its budget lets.
     BackendBudget = "never-above-a-budget",
+    /// What waits for no job gives way to a job of another pool that has no room.
+    GivesWay = "stock-gives-way-to-jobs",
     /// An instance whose runner has a job is not destroyed.
     Busy = "busy-is-never-destroyed",
     /// What is not ours is not touched.

@@ -11,15 +11,17 @@ use std::{
 };
 
 use dayfly_core::model::Spec;
+use dayfly_engine::View;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::task::TaskTracker;
 
 use crate::{
     checks::{Check, Violation},
     daemon::{self, Daemon},
-    explain::Waits,
+    explain::{self, Waits},
     outside::{Outside, State, answer},
     scenario::Scenario,
+    stock::{self, Held},
 };
 
 /// What came of a simulation.
@@ -105,6 +107,7 @@ fn drive(scenario: &Scenario, keep_log: bool, until_broken: bool) -> Result<Repo
             tasks: TaskTracker::new(),
             explain_at: Duration::ZERO,
             waits: Waits::default(),
+            held: Held::default(),
             scenario,
         };
         let outside = Arc::clone(&driver.outside);
@@ -143,6 +146,7 @@ struct Driver {
     explain_at: Duration,
     /// What they said the last time, where every step is looked at.
     waits: Waits,
+    held: Held,
 }
 
 impl Driver {
@@ -200,7 +204,10 @@ impl Driver {
         let Some(daemon) = &self.daemon else { return };
         let handle = daemon.handle.clone();
         let before = std::mem::take(&mut self.waits);
-        if let Ok(found) = handle.read(move |view| crate::explain::look(view, &before)).await {
+        let held = std::mem::take(&mut self.held);
+        let look = move |view: &View<'_>| (explain::look(view, &before), stock::look(view, &held));
+        if let Ok((found, (held, kept_from))) = handle.read(look).await {
+            self.held = held;
             let mut state = self.outside.lock();
             // What was promised before the daemon's death may be over: it needs a moment to see that.
             let fresh = state.github.newest_life() + SECOND_LOOK > state.now();
@@ -208,6 +215,7 @@ impl Driver {
             state.look(Check::Explained, unexplained.is_none(), || unexplained.unwrap_or_default());
             let unfounded = found.unfounded.filter(|_| !fresh);
             state.look(Check::WaitEnds, unfounded.is_none(), || unfounded.unwrap_or_default());
+            state.look(Check::GivesWay, kept_from.is_none(), || kept_from.unwrap_or_default());
             if often {
                 self.waits = found.waits;
             }
@@ -281,6 +289,7 @@ impl Driver {
     fn begin(&mut self) {
         self.start_at = None;
         self.waits = Waits::default();
+        self.held = Held::default();
         if !self.outside.lock().will_die() {
             self.down = Duration::from_secs(5);
             self.jump_s = 0;

@@ -18,6 +18,7 @@ mod outside;
 mod quiet;
 mod scenario;
 mod shrink;
+mod stock;
 mod text;
 
 pub use campaign::{Campaign, Tally, Total};

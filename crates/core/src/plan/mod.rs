@@ -7,6 +7,7 @@ mod alone;
 mod capacity;
 mod catch_up;
 mod census;
+mod claims;
 mod demand;
 mod lists;
 mod overdue;
@@ -22,6 +23,7 @@ use jiff::Timestamp;
 pub(crate) use alone::in_time_left;
 pub use capacity::advertised_capacity;
 pub use census::Census;
+pub use claims::Claim;
 pub use demand::{Demand, demand};
 pub(crate) use places::{Breaker, Passed, Places, Room, breaker};
 pub use pool::{Target, target_of};
@@ -59,10 +61,8 @@ pub fn pass(world: &mut World, spec: &Spec, now: Timestamp, ids: &mut dyn Ids) -
     let mut effects = Vec::new();
     for _ in 0..ROUNDS_MAX {
         let plan = plan(world, spec, now, ids);
-        for (pool, due) in plan.planned {
-            world.planned(&pool, due);
-        }
-        if plan.actions.is_empty() {
+        let again = world.planned(plan.planned);
+        if plan.actions.is_empty() && !again {
             break;
         }
         for action in plan.actions {
@@ -98,8 +98,19 @@ pub(crate) fn lists_due(world: &World, now: Timestamp) -> Option<Timestamp> {
 pub struct Plan {
     /// In the order in which they are to be begun.
     pub actions: Vec<Action>,
-    /// The pools that were planned, and when each plan is out of date though nothing happens.
-    pub planned: Vec<(PoolName, Option<Timestamp>)>,
+    /// The pools that were planned.
+    pub planned: Vec<Planned>,
+}
+
+/// What is remembered of a pool's plan until the next.
+#[derive(Debug, Clone)]
+pub struct Planned {
+    /// The pool.
+    pub pool: PoolName,
+    /// When the plan is out of date though nothing happens.
+    pub due: Option<Timestamp>,
+    /// Room that its jobs want of a budget that is used up.
+    pub claim: Option<Claim>,
 }
 
 /// Decides what is to be done now. Pools whose inputs did not change keep their plan.
@@ -109,14 +120,16 @@ pub fn plan(world: &World, spec: &Spec, now: Timestamp, ids: &mut dyn Ids) -> Pl
     lists::plan(world, spec, now, &mut plan.actions);
     catch_up::plan(world, spec, now, &mut plan.actions);
     let mut room = Room::new(world, now);
-    for name in pool::by_priority(world, spec) {
+    let by_priority = pool::by_priority(world, spec);
+    for name in &by_priority {
         let Some(pool) = world.pool(name.as_str()) else { continue };
         if !pool.is_due(now) {
             continue;
         }
-        let due = pool::plan(world, spec, pool, now, ids, &mut room, &mut plan.actions);
-        plan.planned.push((name, due));
+        let (due, claim) = pool::plan(world, spec, pool, now, ids, &mut room, &mut plan.actions);
+        plan.planned.push(Planned { pool: name.clone(), due, claim });
     }
+    claims::make_room(world, spec, &room, now, &by_priority, &mut plan);
     plan
 }
 

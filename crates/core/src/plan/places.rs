@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{census::Census, earlier};
+use super::{census::Census, claims::Claim, earlier};
 use crate::{
     effect::Flight,
     model::{
@@ -37,6 +37,8 @@ const STALLED_AFTER: i32 = 5;
 #[derive(Debug, Clone)]
 pub(crate) struct Room {
     backends: BTreeMap<BackendName, Free>,
+    /// What pools' jobs wanted of used up budgets when they were last planned.
+    claims: Vec<Claim>,
     /// Rows that this plan adds to pools whose runners register by themselves.
     alone: BTreeMap<ScopeName, u32>,
 }
@@ -63,7 +65,11 @@ impl Room {
             let free = Free { creates, planned: 0, budget: view.budget, used: view.used };
             (name.clone(), free)
         };
-        Self { backends: world.backends().map(free).collect(), alone: BTreeMap::new() }
+        Self {
+            backends: world.backends().map(free).collect(),
+            claims: world.pools().filter_map(|pool| pool.claim.clone()).collect(),
+            alone: BTreeMap::new(),
+        }
     }
 
     /// Runners of a scope that this plan makes and that will ask for a registration of their own.
@@ -85,6 +91,21 @@ impl Room {
             }
             _ => false,
         }
+    }
+
+    /// A backend's budget, and how much of it is used.
+    pub(super) fn budget(&self, backend: &BackendName) -> Option<(Budget, Used)> {
+        self.backends.get(backend).map(|free| (free.budget, free.used))
+    }
+
+    /// Whether what is left of a place's budget is wanted for jobs before it may be had for a pool's stock.
+    fn is_claimed(&self, place: &Place, of: &PoolSpec) -> bool {
+        let Some((budget, used)) = self.budget(&place.backend) else { return false };
+        let claims = self.claims.iter();
+        let claims =
+            claims.filter(|claim| claim.backend == place.backend && claim.comes_before(of));
+        let used = claims.fold(used, |used, claim| claim.added_to(used));
+        budget.room(used, Share::of(&place.instance)) == 0
     }
 
     /// A row more.
@@ -202,13 +223,20 @@ impl<'a> Places<'a> {
     }
 
     /// The place of the next runner, which is taken off `room`. A place that does not answer create calls is for a runner
-    /// that no other place can make, unless it is to be made in place of one that stalls.
-    pub(crate) fn choose(&mut self, room: &mut Room, instead: bool) -> Option<&'a Place> {
+    /// that no other place can make, unless it is to be made in place of one that stalls. One for the stock leaves the room that
+    /// jobs of others want.
+    pub(crate) fn choose(
+        &mut self,
+        room: &mut Room,
+        instead: bool,
+        stock: bool,
+    ) -> Option<&'a Place> {
         let of = self.of;
         let mut usable = Vec::new();
         let mut stalled = None;
         for place in &of.places {
             match self.passed(place, room) {
+                None if stock && room.is_claimed(place, of) => {}
                 None => usable.push(place),
                 // A moment later it may be the better one.
                 Some(Passed::Soon(_)) if usable.is_empty() || of.placement == Placement::Spread => {

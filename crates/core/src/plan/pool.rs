@@ -5,6 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     alone,
     census::{Census, passed},
+    claims::{self, Claim},
     demand::{Demand, demand},
     earlier, overdue,
     places::{self, Places, Room},
@@ -114,7 +115,7 @@ pub fn target_of(
     Target::of(demand(pool, census, now), limits_at(of, now).0, is_open(world, spec, pool))
 }
 
-/// Plans one pool. Returns when the plan is out of date though nothing happens.
+/// Plans one pool. Returns when the plan is out of date though nothing happens, and what its jobs claim.
 pub(super) fn plan(
     world: &World,
     spec: &Spec,
@@ -123,7 +124,7 @@ pub(super) fn plan(
     ids: &mut dyn Ids,
     room: &mut Room,
     actions: &mut Vec<Action>,
-) -> Option<Timestamp> {
+) -> (Option<Timestamp>, Option<Claim>) {
     let of = spec.pools.get(&pool.state.name);
     // What the pool gives up takes no further step: its decisions are begun before those of its runners.
     let mut steps = Vec::new();
@@ -138,7 +139,8 @@ pub(super) fn plan(
     let Some(of) = of else {
         retire_all(&census, &Reason::PoolRemoved, actions);
         actions.append(&mut steps);
-        return earlier(due, scale_set::plan_leaving(world, spec, pool, now, actions));
+        let leaving = scale_set::plan_leaving(world, spec, pool, now, actions);
+        return (earlier(due, leaving), None);
     };
     let open = is_open(world, spec, pool);
     let (limits, limits_change) = limits_at(of, now);
@@ -148,6 +150,7 @@ pub(super) fn plan(
     due = earlier(due, overdue::plan(pool, &census, now, actions));
     due = earlier(due, alone::prove(world, of, &census, now, actions));
     due = earlier(due, places::stalls(pool, of, &census, now, actions));
+    let mut claim = None;
     if pool.state.deleting.is_some() || pool.state.drained.is_some() {
         let reason =
             if pool.state.deleting.is_some() { Reason::PoolRemoved } else { Reason::Drained };
@@ -158,8 +161,10 @@ pub(super) fn plan(
         // Before GitHub was heard in this life, a scale set's counts are those of another day.
         due = earlier(due, give_up(of, &census, target, now, actions));
         due = earlier(due, mint(world, of, pool, &census, target, now, &mut steps));
-        due = earlier(due, spawn(world, of, pool, &census, target, now, ids, room, &mut steps));
         let doubts = (demand, target);
+        let spawned;
+        (spawned, claim) = spawn(world, of, pool, &census, doubts, now, ids, room, &mut steps);
+        due = earlier(due, spawned);
         due = earlier(due, webhook::plan(world, pool, of, &census, doubts, now, &mut steps));
     }
     actions.append(&mut steps);
@@ -170,7 +175,7 @@ pub(super) fn plan(
     } else {
         alone::plan(world, spec, pool, of, now, actions)
     };
-    earlier(due, set)
+    (earlier(due, set), claim)
 }
 
 /// As what the pool's next runner registers, and through which scope; `None` while that is not known.
@@ -229,27 +234,32 @@ fn mint(
     due
 }
 
-/// New rows up to the target, as far as the pool's places let.
+/// New rows up to the target, as far as the pool's places let; and what its jobs claim where they do not.
 #[expect(clippy::too_many_arguments, reason = "a plan's whole context, read only")]
 fn spawn(
     world: &World,
     of: &PoolSpec,
     pool: &Pool,
     census: &Census<'_>,
-    target: Target,
+    (demand, target): (Demand, Target),
     now: Timestamp,
     ids: &mut dyn Ids,
     room: &mut Room,
     actions: &mut Vec<Action>,
-) -> Option<Timestamp> {
+) -> (Option<Timestamp>, Option<Claim>) {
     let (held_back, until) = held_back(census, target, now);
     let stock = target.warm.saturating_sub(held_back);
     let wanted = (target.sure + stock).saturating_sub(census.live());
     let most = target.limits.max + u32::from(planted(Bug::OneAboveMax));
     let mut count = wanted.min(most.saturating_sub(census.occupied));
-    if count == 0 {
-        return until;
+    let for_jobs = claims::wanted(pool, of, census, demand, target.limits);
+    if count == 0 && for_jobs == 0 {
+        return (until, None);
     }
+    let mut places = Places::new(world, pool, of, now);
+    let claim = |places: &Places<'_>, room: &Room, made: u32| {
+        claims::claim(places, room, of, for_jobs.saturating_sub(made))
+    };
     // Of these so many are needed though those whose creation stalls may still come.
     let needed = wanted.saturating_sub(u32::try_from(census.stalled.len()).unwrap_or(u32::MAX));
     let is_alone = of.scale_set().is_none();
@@ -260,11 +270,11 @@ fn spawn(
     } else {
         until
     };
-    let mut places = Places::new(world, pool, of, now);
+    let sure = target.sure.saturating_sub(census.live());
     for index in 0..count {
-        let Some(place) = places.choose(room, index >= needed) else {
+        let Some(place) = places.choose(room, index >= needed, index >= sure) else {
             // What else ends it, such as a list or another pool's runner, wakes the pool.
-            return earlier(until, places.again(room));
+            return (earlier(until, places.again(room)), claim(&places, room, index));
         };
         let runner = RunnerName::compose(&of.name, world.controller(), ids.suffix());
         if world.runner(&runner).is_none() {
@@ -279,7 +289,7 @@ fn spawn(
             });
         }
     }
-    until
+    (until, claim(&places, room, count))
 }
 
 /// How many instances of the stock are not replaced yet, since the runners that they became are only starting; and until

@@ -35,6 +35,7 @@ use crate::{
         BackendName, ControllerId, Event, JobId, MessageId, PoolName, Runner, RunnerName,
         ScopeName, Trouble, TroubleKey, WorkflowJobId,
     },
+    plan::Planned,
     ports::{JobKey, RateLimit},
 };
 
@@ -220,12 +221,26 @@ impl World {
         }
     }
 
-    /// Takes note that a pool was planned, and until when the plan holds.
-    pub(crate) fn planned(&mut self, pool: &PoolName, due: Option<Timestamp>) {
-        if let Some(pool) = self.pools.get_mut(pool) {
+    /// Takes note of what pools' plans leave. Where jobs want less of a budget than before, the stock of other pools may be
+    /// filled again: `true`, their plans are out of date.
+    pub(crate) fn planned(&mut self, planned: Vec<Planned>) -> bool {
+        let mut freed = BTreeSet::new();
+        for planned in planned {
+            let Some(pool) = self.pools.get_mut(&planned.pool) else { continue };
             pool.touched = false;
-            pool.due = due;
+            pool.due = planned.due;
+            let before = std::mem::replace(&mut pool.claim, planned.claim);
+            if before.is_some_and(|before| !before.is_within(pool.claim.as_ref())) {
+                freed.insert(planned.pool);
+            }
         }
+        if freed.is_empty() {
+            return false;
+        }
+        for (name, pool) in &mut self.pools {
+            pool.touched |= freed.len() > 1 || !freed.contains(name);
+        }
+        true
     }
 
     /// When a pass is due though nothing happens.

@@ -9,6 +9,7 @@ use crate::{
         Attempt, Job, JobId, JobState, MessageId, PoolState, Proof, Registration, Runner,
         RunnerGroupId, RunnerName, ScaleSetTrack, ScopeName, Statistics, WorkflowJobId, later,
     },
+    plan::Claim,
     planted::{Bug, planted},
     ports::ScaleSetRecord,
 };
@@ -89,6 +90,8 @@ pub struct Pool {
     pub(super) completed: VecDeque<(Timestamp, JobId)>,
     /// Whether its plan is out of date.
     pub(crate) touched: bool,
+    /// Room that its jobs want of a budget that is used up.
+    pub(crate) claim: Option<Claim>,
     /// When its plan is out of date though nothing happens.
     pub(crate) due: Option<Timestamp>,
 }
@@ -124,6 +127,7 @@ impl Pool {
             absences: BTreeSet::new(),
             completed: VecDeque::new(),
             touched: true,
+            claim: None,
             due: None,
         }
     }
