@@ -1,6 +1,9 @@
 //! Trying a server for real: whether it answers, and whether it makes, starts and ends a pool's instance.
 
-use std::time::Duration;
+use std::{
+    hash::{BuildHasher, RandomState},
+    time::Duration,
+};
 
 use dayfly_core::{
     model::{ControllerId, Fence, InstanceSpec, LxdKind, PoolName, RunnerName, Suffix},
@@ -143,7 +146,8 @@ async fn trial(
     spec: &InstanceSpec,
 ) -> Result<String, String> {
     let pool = PoolName::new("dayfly-check").map_err(|error| error.to_string())?;
-    let suffix = Suffix::from_bits(u64::from(std::process::id()));
+    // Two backends may be members of one cluster, and are tried at once.
+    let suffix = Suffix::from_bits(RandomState::new().hash_one(0));
     let runner = RunnerName::compose(&pool, controller, suffix);
     let result = run(client, controller, &runner, &pool, spec).await;
     let removed = destroy::destroy(client, controller, &runner).await;

@@ -23,8 +23,9 @@ const CONSOLE_BYTES_MAX: usize = 256 << 10;
 /// From one look at a console that has not been written down yet to the next.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
-/// By what the keeper says that what follows is its runner's, and how that ended.
+/// By what the keeper says that what follows is the beginning of what its runner said, and the rest, and how that ended.
 const SAID: &str = "dayfly: the runner said";
+const AND_LAST: &str = "dayfly: and at last";
 const EXIT: &str = "dayfly: exit ";
 
 /// How an instance ended, as its keeper said on the console.
@@ -45,8 +46,14 @@ impl Ending {
         // The first is its own too; where the console has lost it, so has it what was before.
         let begin = lines[..end].iter().position(|line| line == SAID).map_or(0, |line| line + 1);
         let mut said: Vec<String> = lines.drain(begin..end).collect();
-        // Of its own as well.
+        // An empty line is its own too, before each of its words.
         said.pop_if(|line| line.is_empty());
+        if let Some(rest) = said.iter().rposition(|line| line == AND_LAST) {
+            said.remove(rest);
+            if rest > 0 && said[rest - 1].is_empty() {
+                said.remove(rest - 1);
+            }
+        }
         Some(Self { code, said })
     }
 
@@ -63,19 +70,18 @@ impl Ending {
 
 /// What an ended instance's keeper said at its end; `None` where it said nothing. The server shows the console from a file of
 /// its own: it need not reach for the instance's disk. LXC writes that file when all else of the instance has gone, which is
-/// after the server tells that it ended: where the keeper has said something, an empty one is waited for. How long, is the
-/// caller's to say.
-pub(super) async fn ending(
-    client: &Client,
-    instance: &str,
-    has_said: bool,
-) -> Result<Option<Ending>, Failed> {
+/// after the server tells that it ended: an empty one is waited for, since the keeper says something when it begins. How long,
+/// is the caller's to say.
+pub(super) async fn ending(client: &Client, instance: &str) -> Result<Option<Ending>, Failed> {
     let url = client.url(&format!("/1.0/instances/{instance}/console"), &[]);
     loop {
         let asked = client.exchange(Method::GET, url.clone(), Body::Nothing, CONSOLE_BYTES_MAX);
         let (status, text) = asked.await?;
-        if !text.is_empty() || status != StatusCode::OK || !has_said {
-            return Ok(if status == StatusCode::OK { Ending::read(&text) } else { None });
+        if status != StatusCode::OK {
+            return Ok(None);
+        }
+        if !text.is_empty() {
+            return Ok(Ending::read(&text));
         }
         sleep(BETWEEN_LOOKS).await;
     }
@@ -143,6 +149,11 @@ mod tests {
         check("", None);
         check("Welcome to Debian!\r\n", None);
         check("dayfly: ready\r\n", None);
+        check(
+            "dayfly: the runner said\r\n1\r\n2\r\n\r\ndayfly: and at last\r\n8\r\n\r\ndayfly: exit 0\r\n",
+            Some((0, &["1", "2", "8"])),
+        );
+        check("dayfly: and at last\r\n8\r\n\r\ndayfly: exit 0\r\n", Some((0, &["8"])));
         let whole = "\r\ndayfly: the runner said\r\none\r\n\r\ntwo\r\n\r\ndayfly: exit 7\r\n";
         check(whole, Some((7, &["one", "", "two"])));
         check(&format!("dayfly: ready\r\n{whole}Powering off\r\n"), Some((7, &["one", "", "two"])));

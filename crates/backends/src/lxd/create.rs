@@ -8,6 +8,7 @@ use dayfly_core::{
 };
 use reqwest::Method;
 use serde_json::json;
+use tokio::time::{sleep, timeout};
 
 use super::{
     client::{Body, Client},
@@ -18,7 +19,7 @@ use super::{
     mirror, program,
     records::{ByName, Standing, by_name},
     template::{self, KEY_READY},
-    wire::{NewInstance, Operation, StateChange},
+    wire::{Instance, NewInstance, Operation, StateChange},
 };
 use crate::{console::LAST_OUTPUT_LINES, failure::failure, waiter::SCRIPT};
 
@@ -30,6 +31,10 @@ const SAID_MAX: usize = 1_500;
 
 /// How many running operations of one instance are waited for: there are its create and its start.
 const OPERATIONS_MAX: usize = 4;
+
+/// How long an instance may take to end whose keeper refused, and how long it may take to read what it said.
+const ENDING_TIME: Duration = Duration::from_secs(10);
+const SAID_TIME_MAX: Duration = Duration::from_secs(20);
 
 /// From one look at a create that is under way to the next, where the server does not name its operation.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
@@ -147,7 +152,7 @@ pub(super) async fn settle(client: &Client, instance: &str) -> Result<(), Failed
             Ok(_) | Err(Failed::Fell(_)) => {}
             Err(failed) => return Err(failed),
         }
-        tokio::time::sleep(BETWEEN_LOOKS).await;
+        sleep(BETWEEN_LOOKS).await;
     }
     Ok(())
 }
@@ -191,7 +196,10 @@ pub(super) async fn bring_up(
     );
     let code = run.map_err(|failed| told(&failed, "start the waiter of instance"))?;
     if code != 0 {
-        // It may be ending: what it said is read once it has.
+        // What it said is read once it has ended: by itself, where its keeper refuses, which says why on the console.
+        if code == guest::REFUSED {
+            let _ = timeout(ENDING_TIME, has_ended(client, instance)).await;
+        }
         let _ = change_state(client, instance, "stop", -1, true).await;
         let said = said(client, instance, code).await;
         let detail = format!("{} (exit code {code}): {said}", guest::words(code));
@@ -213,14 +221,32 @@ async fn mark_ready(client: &Client, instance: &str) -> Result<(), BackendError>
     marked.map(drop).map_err(|failed| failed.changing(operation(), &client.address))
 }
 
+/// Waits until an instance stands still.
+async fn has_ended(client: &Client, instance: &str) {
+    let path = format!("/1.0/instances/{instance}");
+    while client.get::<Instance>(&path, &[]).await.is_ok_and(|instance| !instance.is_stopped()) {
+        sleep(BETWEEN_LOOKS).await;
+    }
+}
+
 /// The end of what an instance said that did not get ready.
 async fn said(client: &Client, instance: &str, code: i64) -> String {
-    let mut lines =
-        console::last(client, instance, true, LAST_OUTPUT_LINES).await.unwrap_or_default();
-    if code == guest::LATE {
-        let unfinished = console::unfinished(client, instance, LAST_OUTPUT_LINES).await;
-        lines.extend(unfinished.unwrap_or_default());
-    }
+    let mut lines = Vec::new();
+    let read = async {
+        if code == guest::REFUSED
+            && let Ok(Some(ending)) = console::ending(client, instance).await
+        {
+            lines = ending.last(LAST_OUTPUT_LINES);
+            return;
+        }
+        lines = console::last(client, instance, true, LAST_OUTPUT_LINES).await.unwrap_or_default();
+        if code == guest::LATE {
+            let unfinished = console::unfinished(client, instance, LAST_OUTPUT_LINES).await;
+            lines.extend(unfinished.unwrap_or_default());
+        }
+    };
+    // A help to people: its want holds up nothing.
+    let _ = timeout(SAID_TIME_MAX, read).await;
     let said = lines.join("; ");
     // The last of it says what is wrong.
     let spare = said.chars().count().saturating_sub(SAID_MAX);

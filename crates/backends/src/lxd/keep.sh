@@ -13,6 +13,8 @@ tell() {
   echo
   echo 'dayfly: the runner said'
   head -c 16000 "$state/console"
+  echo
+  echo 'dayfly: and at last'
   tail -c +16001 "$state/console" | tail -c 64000
   echo
   echo "dayfly: exit $1"
@@ -39,9 +41,10 @@ finish() {
   done
   # A virtual machine loses what its own kernel has not written yet. A container would have its host's kernel write all that
   # anybody there has changed, which may take minutes.
-  grep -qs container= /proc/1/environ || sync
+  no_sync=
+  ! grep -qs container= /proc/1/environ || no_sync=-n
   # The kernel ends the instance at once; what follows is for systems without the program.
-  poweroff -f -f || halt -f -f -p || busybox poweroff -f
+  poweroff $no_sync -f -f || halt $no_sync -f -f -p || busybox poweroff $no_sync -f
   kill -s PWR 1
   sleep 5
   kill -s USR2 1

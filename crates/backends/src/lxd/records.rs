@@ -30,8 +30,22 @@ const EXIT_TIME_MAX: Duration = Duration::from_secs(30);
 /// not read in time is never known.
 const ATTENDED_EXIT_TIME_MAX: Duration = Duration::from_secs(90);
 
-/// How long an ended instance's console may take to be written down.
+/// How long the consoles of ended instances may take to be written down, all those of a list together.
 const CONSOLE_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// Until when it is read how instances ended.
+#[derive(Debug, Clone, Copy)]
+struct Until {
+    console: Instant,
+    files: Instant,
+}
+
+impl Until {
+    fn within(time: Duration) -> Self {
+        let now = Instant::now();
+        Self { console: now + CONSOLE_TIME_MAX, files: now + time }
+    }
+}
 
 /// How many ended instances are asked after at once: the server mounts each one's disk for it.
 const QUESTIONS_MAX: usize = 4;
@@ -50,7 +64,7 @@ pub(super) struct Found {
 /// What is known of it without asking further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// Made, or being made, or started and not ready.
+    /// Made, or being made, or started and not ready, or ended before it was.
     Booting,
     /// Its waiter can take a registration, or has taken one.
     Running,
@@ -61,8 +75,12 @@ pub(super) enum Standing {
 impl Found {
     pub(super) fn standing(&self) -> Standing {
         match &self.instance {
-            instance if instance.is_stopped() && instance.was_started() => Standing::Ended,
-            instance if instance.is_stopped() => Standing::Booting,
+            // Incus shows one that is being started as stopped, though it was started by then. Where it did end before it was
+            // ready, whoever makes it learns that.
+            instance if instance.is_stopped() => {
+                let ran = instance.was_started() && instance.config.contains_key(KEY_READY);
+                if ran { Standing::Ended } else { Standing::Booting }
+            }
             // Frozen, on a member of a cluster that can't be reached, …: whatever it is, nothing proves its end.
             instance if instance.config.contains_key(KEY_READY) => Standing::Running,
             _ => Standing::Booting,
@@ -142,7 +160,7 @@ pub(super) async fn list(
 ) -> Result<Vec<InstanceRecord>, BackendError> {
     cluster::reach(client).await?;
     let Listed { found, away } = find(client, controller).await?;
-    let until = Instant::now() + EXIT_TIME_MAX;
+    let until = Until::within(EXIT_TIME_MAX);
     let asked = stream::iter(found).map(|found| async move { record(client, found, until).await });
     let records = asked.buffered(QUESTIONS_MAX).try_filter_map(|record| async { Ok(record) });
     let mut records: Vec<_> = records.try_collect().await?;
@@ -159,14 +177,14 @@ pub(super) async fn list(
 async fn record(
     client: &Client,
     found: Found,
-    until: Instant,
+    until: Until,
 ) -> Result<Option<InstanceRecord>, BackendError> {
     let status = match found.standing() {
         Standing::Booting => InstanceStatus::Booting,
         Standing::Running => InstanceStatus::Running,
         Standing::Ended => {
-            let ending = ending_until(client, &found, until).await;
-            match exit_until(client, &found, ending, until).await? {
+            let ending = ending_until(client, &found, until.console).await;
+            match exit_until(client, &found, ending, until.files).await? {
                 Some(exit) => InstanceStatus::Ended(exit),
                 None => return Ok(None),
             }
@@ -211,7 +229,7 @@ pub(super) async fn inspect(
     runner: &RunnerName,
 ) -> Result<Option<InstanceRecord>, BackendError> {
     match by_name(client, controller, runner).await? {
-        ByName::Ours(found) => record(client, *found, Instant::now() + EXIT_TIME_MAX).await,
+        ByName::Ours(found) => record(client, *found, Until::within(EXIT_TIME_MAX)).await,
         ByName::Absent | ByName::Foreign => Ok(None),
     }
 }
@@ -222,10 +240,9 @@ pub(super) async fn ending(client: &Client, found: &Found) -> Option<Ending> {
 }
 
 async fn ending_until(client: &Client, found: &Found, until: Instant) -> Option<Ending> {
-    let until = until.min(Instant::now() + CONSOLE_TIME_MAX);
     let name = found.runner.as_str();
-    let has_said = found.instance.config.contains_key(KEY_READY);
-    let read = timeout_at(until, console::ending(client, name, has_said)).await;
+    // One that has ended was ready: its keeper said so.
+    let read = timeout_at(until, console::ending(client, name)).await;
     match read {
         Ok(Ok(ending)) => ending,
         Ok(Err(failed)) => {

@@ -13,7 +13,7 @@ use std::{
 };
 
 use dayfly_core::{
-    model::{ControllerId, Exit, RunnerName, Sign},
+    model::{ControllerId, RunnerName, Sign},
     ports::{BackendError, BackendErrorKind, InstanceEvent, WatchSink},
 };
 use futures_util::{
@@ -27,11 +27,9 @@ use tokio::{
 
 use super::{
     client::{Client, instance_of},
-    cluster,
-    console::Ending,
-    events, fence, files,
+    cluster, events, fence, files,
     guest::{self, CONSOLE, SIGNS},
-    records::{self, ByName, Found, Standing, by_name, find},
+    records::{self, ByName, Standing, by_name, find},
     wire::Event,
 };
 use crate::{
@@ -282,20 +280,28 @@ async fn attend(
                         Some(ending) => ending.lines().for_each(|line| said.line(line)),
                         None => said.read(client).await,
                     }
-                    let Some(exit) = exit(client, &found, ending).await else {
-                        return Done::Gone(runner);
-                    };
-                    // Incus takes one that has ended for running once more while it clears up after it.
-                    if let Ok(ByName::Ours(found)) = by_name(client, controller, &runner).await
-                        && found.standing() == Standing::Running
-                    {
-                        let _ = timeout(FIRST_LOOK, wake.notified()).await;
-                        is_due = false;
-                        continue;
+                    match records::exit(client, &found, ending).await {
+                        Ok(None) => return Done::Gone(runner),
+                        Ok(Some(exit)) => {
+                            // Incus takes one that has ended for running once more while it clears up after it.
+                            if let Ok(ByName::Ours(found)) =
+                                by_name(client, controller, &runner).await
+                                && found.standing() != Standing::Ended
+                            {
+                                let _ = timeout(FIRST_LOOK, wake.notified()).await;
+                                is_due = false;
+                                continue;
+                            }
+                            exit.last_output.iter().for_each(|line| said.line(line));
+                            sink(InstanceEvent::Ended(runner.clone(), exit));
+                            return Done::Told(runner);
+                        }
+                        // How it ended can be read once the server is there again: told now, it would never be known.
+                        Err(error) => {
+                            tracing::debug!(%runner, %error, "how it ended could not be read");
+                            is_due = false;
+                        }
                     }
-                    exit.last_output.iter().for_each(|line| said.line(line));
-                    sink(InstanceEvent::Ended(runner.clone(), exit));
-                    return Done::Told(runner);
                 }
             },
             // The stream of events tells of a server that is gone.
@@ -311,12 +317,6 @@ async fn attend(
             (is_due, pause) = (true, (pause * 3 / 2).min(LOOK_PAUSE_MAX));
         }
     }
-}
-
-/// How an instance ended; `None` where it is gone.
-async fn exit(client: &Client, found: &Found, ending: Option<Ending>) -> Option<Exit> {
-    // Where the server does not answer: that it ended is enough.
-    records::exit(client, found, ending).await.unwrap_or_else(|_| Some(Exit::default()))
 }
 
 /// What a runner said so far.
