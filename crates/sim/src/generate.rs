@@ -122,21 +122,26 @@ fn maybe_on_several(rng: &mut Rng, pool: PoolPlan, engines: usize) -> PoolPlan {
     PoolPlan { engines: vec![first, 1 - first], spread, cpus, ..pool }
 }
 
-/// One engine in three has a budget, which holds what its pools keep idle and some jobs beside: a few, or enough for most.
+/// Every other engine has a budget, which holds what its pools keep idle and some jobs beside: a few, or enough for most. One in
+/// six has one that holds registered idle runners and some jobs, whatever stock its pools would keep.
 fn maybe_with_budget<'a>(
     rng: &mut Rng,
     engine: &mut EnginePlan,
     pools: impl Iterator<Item = &'a PoolPlan>,
 ) {
     let (kind, beside) = (rng.u8(..6), pick(rng, &[1, 3, 10, 40]));
-    let (mut runners, mut cpus, mut largest) = (0, 0, 0);
+    let (mut registered, mut runners, mut cpus, mut largest) = (0, 0, 0, 0);
     for pool in pools {
+        registered += pool.min_idle;
         runners += pool.min_idle + pool.warm;
         cpus += (pool.min_idle + pool.warm) * pool.cpus;
         largest = largest.max(pool.cpus);
     }
     if matches!(kind, 0 | 2) {
         engine.runners = Some(runners + beside);
+    }
+    if kind == 3 {
+        engine.runners = Some(registered + beside);
     }
     if matches!(kind, 1 | 2) && largest > 0 {
         engine.cpus = Some(cpus + largest * beside + rng.u32(..largest));

@@ -43,6 +43,15 @@ impl Scenario {
         self.pools.iter().filter(move |pool| pool.engines.contains(&engine))
     }
 
+    /// Whether a pool's stock may have to do without room: a budget that its pools share holds less than all want to keep.
+    pub(crate) fn is_tight(&self, pool: &PoolPlan) -> bool {
+        pool.engines.iter().any(|engine| {
+            let kept: u32 = self.pools_of(*engine).map(|other| other.min_idle + other.warm).sum();
+            let limit = self.engines.get(*engine).and_then(|engine| engine.runners);
+            limit.is_some_and(|limit| limit < kept)
+        })
+    }
+
     /// Whether GitHub removes the pool's idle runners, one after the other, faster than its stock is refilled: it never comes to
     /// rest.
     pub(crate) fn is_restless(&self, pool: usize) -> bool {

@@ -140,7 +140,12 @@ impl State {
             })
             .collect();
         let idle = registrations.iter().filter(|runner| runner.online).count();
-        let as_wanted = living == wanted
+        let least = if self.scenario.is_tight(plan) {
+            plan.min_idle.min(plan.max) as usize
+        } else {
+            wanted
+        };
+        let as_wanted = (least..=wanted).contains(&living)
             && instances.len() == living
             && rows == living
             && registrations.len() == plan.min_idle.min(plan.max) as usize
