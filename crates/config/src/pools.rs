@@ -15,8 +15,8 @@ use crate::{
     table::{Table, Text, did_you_mean},
 };
 
-/// The runner group that every scope has.
-const DEFAULT_GROUP: &str = "Default";
+/// The runner group that every scope has, and that a pool is in which names none.
+pub const DEFAULT_GROUP: &str = "Default";
 /// A bound of ours on labels, set names and group names: longer than any in use, and fit for a log line.
 const NAME_CHARS_MAX: usize = 256;
 /// GitHub takes up to 100 labels (`reference/protocol.md`, 4.2); two are added to the pool's own.
