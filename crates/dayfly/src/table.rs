@@ -3,7 +3,10 @@
 use std::fmt::Write;
 
 use comfy_table::{ContentArrangement, Table, presets::NOTHING};
-use dayfly_core::report::{Explanation, JobView, PlanView, RunnerView};
+use dayfly_core::{
+    ports::RateLimit,
+    report::{Explanation, JobView, PlanView, RunnerView},
+};
 use dayfly_server::{LxdInstances, StatusDocument};
 use jiff::{SignedDuration, Timestamp};
 
@@ -58,7 +61,7 @@ pub fn status(document: &StatusDocument) -> String {
             state,
         ]);
     }
-    let mut scopes = table(&["SCOPE", "ADDRESS", "STATE"]);
+    let mut scopes = table(&["SCOPE", "ADDRESS", "RATE LIMIT", "STATE"]);
     for scope in &status.scopes {
         let state = match (&scope.trouble, &scope.catch_up_trouble) {
             (Some((error, until)), _) => format!("{error} (tried again at {until:.0})"),
@@ -67,7 +70,11 @@ pub fn status(document: &StatusDocument) -> String {
             }
             (None, None) => "in order".to_owned(),
         };
-        scopes.add_row([scope.name.clone(), scope.url.clone(), state]);
+        let mut credentials = document.daemon.credentials.iter();
+        let known = credentials.find(|(name, _)| name.as_str() == scope.name);
+        let limit = known.and_then(|(_, used)| used.rate_limit);
+        let left = limit.map_or_else(|| "-".to_owned(), |limit| rate_limit(limit, status.at));
+        scopes.add_row([scope.name.clone(), scope.url.clone(), left, state]);
     }
     let mut text = format!("{pools}\n\n{backends}\n\n{scopes}");
     for pool in &status.pools {
@@ -91,6 +98,15 @@ pub fn status(document: &StatusDocument) -> String {
         let _ = write!(text, "\nthe store can't be written, so nothing new begins: {error}");
     }
     text
+}
+
+/// What is left of a credential's hour. Of an hour that is over nothing but its length is known.
+fn rate_limit(of: RateLimit, now: Timestamp) -> String {
+    let RateLimit { limit, remaining, resets_at } = of;
+    if resets_at <= now {
+        return format!("{limit} an hour");
+    }
+    format!("{remaining} of {limit} left until {resets_at:.0}")
 }
 
 /// How many there are of each sort, beside each other also where there is none of one.
@@ -200,22 +216,21 @@ mod tests {
 
     use super::*;
 
-    /// What `dayfly status` shows of a document that says no more than these parts.
-    fn shown(
-        pools: &Value,
-        backends: &Value,
-        scopes: &Value,
-        lxd: &Value,
-        store: &Value,
-    ) -> String {
-        let document = json!({
-            "at": "2026-01-01T00:00:00Z", "controller": "1", "stopping": false,
-            "pools": pools, "backends": backends, "scopes": scopes, "lxd": lxd,
-            "daemon": {
-                "version": "1", "store_error": store, "timings": dayfly_engine::Timings::default(),
+    /// What `dayfly status` shows of a document that says no more than these parts, of the report and of the daemon.
+    fn shown(report: &Value, daemon: &Value) -> String {
+        let mut document = json!({
+            "at": "2026-01-01T00:00:00Z", "controller": "1", "stopping": false, "pools": [], "backends": [],
+            "scopes": [], "daemon": {
+                "version": "1", "store_error": null, "timings": dayfly_engine::Timings::default(),
                 "credentials": {}, "tasks": {},
             },
         });
+        for (key, value) in report.as_object().unwrap() {
+            document[key] = value.clone();
+        }
+        for (key, value) in daemon.as_object().unwrap() {
+            document["daemon"][key] = value.clone();
+        }
         status(&serde_json::from_value(document).unwrap())
     }
 
@@ -245,7 +260,7 @@ mod tests {
                 "session": session, "desired": 3, "warm": 0, "max": 5, "capacity": 4, "phases": {},
                 "jobs_waiting": 1, "statistics": null, "waits_for": [],
             }]);
-            let shown = shown(&pools, &json!([]), &json!([]), &json!({}), &Value::Null);
+            let shown = shown(&json!({ "pools": pools }), &json!({}));
             let row = shown.lines().nth(1).unwrap();
             assert_eq!(words(row), expected);
         };
@@ -266,9 +281,9 @@ mod tests {
                 "name": "acme", "url": "https://github.com/acme",
                 "trouble": until(trouble), "catch_up_trouble": until(catch_up),
             }]);
-            let shown = shown(&json!([]), &json!([]), &scopes, &json!({}), &Value::Null);
+            let shown = shown(&json!({ "scopes": scopes }), &json!({}));
             let row = shown.lines().last().unwrap();
-            assert_eq!(words(row), format!("acme https://github.com/acme {expected}"));
+            assert_eq!(words(row), format!("acme https://github.com/acme - {expected}"));
         };
         check(None, None, "in order");
         let again = "(tried again at 2026-01-01T00:01:00Z)";
@@ -283,7 +298,7 @@ mod tests {
                 "name": "rack", "listed_at": null, "watched": true, "creates": 0, "trouble": null,
                 "runners": 6,
             }]);
-            let shown = shown(&json!([]), &backends, &json!([]), lxd, &Value::Null);
+            let shown = shown(&json!({ "backends": backends, "lxd": lxd }), &json!({}));
             let row = shown.lines().find(|line| line.trim().starts_with("rack")).unwrap();
             assert_eq!(words(row), format!("rack {expected} - not listed yet"));
         };
@@ -296,10 +311,26 @@ mod tests {
 
     #[test]
     fn a_store_that_cannot_be_written_is_said() {
-        let none = json!([]);
-        let of = |error: &Value| shown(&none, &none, &none, &json!({}), error);
+        let of = |error: &Value| shown(&json!({}), &json!({ "store_error": error }));
         assert!(!of(&Value::Null).contains("store"));
         assert!(of(&json!("the disk is full")).ends_with("nothing new begins: the disk is full"));
+    }
+
+    #[test]
+    fn what_is_left_of_the_rate_limit_is_said_while_it_is_true() {
+        let check = |scope: &str, resets_at: &str, expected: &str| {
+            let limit = json!({ "limit": 5_000, "remaining": 17, "resets_at": resets_at });
+            let used = json!({ "rate_limit": limit, "requests": 9, "empty_polls": 1 });
+            let scopes =
+                json!([{ "name": "acme", "url": "https://github.com/acme", "trouble": null }]);
+            let shown =
+                shown(&json!({ "scopes": scopes }), &json!({ "credentials": { scope: used } }));
+            let row = words(shown.lines().last().unwrap());
+            assert_eq!(row, format!("acme https://github.com/acme {expected} in order"));
+        };
+        check("acme", "2026-01-01T00:00:01Z", "17 of 5000 left until 2026-01-01T00:00:01Z");
+        check("acme", "2026-01-01T00:00:00Z", "5000 an hour");
+        check("other", "2026-01-01T00:00:01Z", "-");
     }
 
     #[test]
