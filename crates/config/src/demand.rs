@@ -87,17 +87,35 @@ pub(crate) fn word(demand: &DemandSource) -> &'static str {
     }
 }
 
-/// Whether pools of different sources can take the same jobs: all that ask for every label of one of them can go to the other.
-pub(crate) fn overlap(scopes: &Scopes, one: &PoolSpec, other: &PoolSpec) -> bool {
+/// Jobs that pools of different sources can both take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Overlap {
+    /// All that ask for every label of one of them can go to the other.
+    Whole,
+    /// Those that ask for none but these labels, in small letters, and maybe for `self-hosted`.
+    Part(Vec<String>),
+}
+
+/// Which jobs pools of different sources can both take. Each would see to it that they have a runner. `self-hosted`, which every
+/// pool has, is no overlap.
+pub(crate) fn overlap(scopes: &Scopes, one: &PoolSpec, other: &PoolSpec) -> Option<Overlap> {
     let url = |pool: &PoolSpec| {
         scopes.specs.get(&pool.scope).map(|scope| format!("{}/", scope.url.to_lowercase()))
     };
-    let (Some(one_url), Some(other_url)) = (url(one), url(other)) else { return false };
+    let (one_url, other_url) = (url(one)?, url(other)?);
+    if word(&one.demand) == word(&other.demand)
+        || !(one_url.starts_with(&other_url) || other_url.starts_with(&one_url))
+    {
+        return None;
+    }
     let labels = |pool: &PoolSpec| -> BTreeSet<String> {
         pool.all_labels().iter().map(|label| label.to_lowercase()).collect()
     };
-    let (one_labels, other_labels) = (labels(one), labels(other));
-    word(&one.demand) != word(&other.demand)
-        && (one_url.starts_with(&other_url) || other_url.starts_with(&one_url))
-        && (one_labels.is_subset(&other_labels) || other_labels.is_subset(&one_labels))
+    let (one, other) = (labels(one), labels(other));
+    if one.is_subset(&other) || other.is_subset(&one) {
+        return Some(Overlap::Whole);
+    }
+    let both = one.intersection(&other).filter(|label| *label != "self-hosted");
+    let both: Vec<String> = both.cloned().collect();
+    (!both.is_empty()).then_some(Overlap::Part(both))
 }

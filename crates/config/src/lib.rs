@@ -29,5 +29,6 @@ pub use config::{
     ScopeConfig, ServerConfig, ServerTls, TlsFiles, WebhookConfig,
 };
 pub use load::{EXIT_CODE, FILE_BYTES_MAX, load, parse};
+pub use pools::DEFAULT_GROUP;
 pub use problem::{ConfigErrors, Problem};
 pub use secret::{Environment, ProcessEnvironment, SecretError, SecretRef, default_token};

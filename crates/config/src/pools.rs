@@ -6,7 +6,7 @@ use dayfly_core::model::{DemandSource, PoolName, PoolSpec, ScaleSetSpec, ScopeKi
 
 use crate::{
     backends::{Backends, Budgets},
-    demand::{Source, check_webhooks, overlap, refuse_scale_set_keys, source, word},
+    demand::{Overlap, Source, check_webhooks, overlap, refuse_scale_set_keys, source, word},
     github::Scopes,
     keys, limits,
     mask::visible,
@@ -15,8 +15,8 @@ use crate::{
     table::{Table, Text, did_you_mean},
 };
 
-/// The runner group that every scope has.
-const DEFAULT_GROUP: &str = "Default";
+/// The runner group that every scope has, and that a pool is in which names none.
+pub const DEFAULT_GROUP: &str = "Default";
 /// A bound of ours on labels, set names and group names: longer than any in use, and fit for a log line.
 const NAME_CHARS_MAX: usize = 256;
 /// GitHub takes up to 100 labels (`reference/protocol.md`, 4.2); two are added to the pool's own.
@@ -57,23 +57,50 @@ pub(crate) fn read(
                 );
             }
         }
-        if let Some(other) = pools.values().find(|other| overlap(scopes, &pool, other)) {
+        if let Some((other, overlap)) = nearest_overlap(scopes, &pool, &pools) {
             let place = table.get("labels").or_else(|| table.get("name"));
-            problems.error(
-                &place.map_or(table.span.clone(), |node| node.span.clone()),
-                format!(
-                    "pools `{}` and `{}` can take the same jobs, and hear of them by different ways: `demand: {}` and `demand: {}`",
-                    other.name,
-                    pool.name,
-                    word(&other.demand),
-                    word(&pool.demand)
-                ),
-                "give each labels that the other lacks, so that a job is for one of them",
+            let place = place.map_or(table.span.clone(), |node| node.span.clone());
+            let names = format!("pools `{}` and `{}`", other.name, pool.name);
+            let ways = format!(
+                "hear of them by different ways: `demand: {}` and `demand: {}`",
+                word(&other.demand),
+                word(&pool.demand)
             );
+            match overlap {
+                Overlap::Whole => problems.error(
+                    &place,
+                    format!("{names} can take the same jobs, and {ways}"),
+                    "give each labels that the other lacks, so that a job is for one of them",
+                ),
+                Overlap::Part(labels) => problems.warning(
+                    &place,
+                    format!(
+                        "{names} can both take jobs that ask for no more than {}, and {ways}; for such a job a runner may be made in vain",
+                        list(&labels)
+                    ),
+                    "have each job ask for a label that only one of them has",
+                ),
+            }
         }
         pools.insert(pool.name.clone(), pool);
     }
     pools
+}
+
+/// The pool of another source whose jobs this one can take: one that can take all, before one that can take some.
+fn nearest_overlap<'a>(
+    scopes: &Scopes,
+    pool: &PoolSpec,
+    pools: &'a BTreeMap<PoolName, PoolSpec>,
+) -> Option<(&'a PoolSpec, Overlap)> {
+    let overlaps = pools.values().filter_map(|other| Some((other, overlap(scopes, pool, other)?)));
+    overlaps.min_by_key(|(_, overlap)| *overlap != Overlap::Whole)
+}
+
+/// "`linux`, `x64`".
+fn list(labels: &[String]) -> String {
+    let shown: Vec<String> = labels.iter().map(|label| format!("`{}`", visible(label))).collect();
+    shown.join(", ")
 }
 
 fn name(table: &Table<'_>, names: &mut Vec<PoolName>, problems: &mut Problems) -> Option<PoolName> {

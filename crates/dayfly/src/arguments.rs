@@ -138,7 +138,7 @@ pub enum Webhook {
     Install(Configured),
     /// Whether they are there, and jobs can be read where one is lost
     Check(Configured),
-    /// Removes the webhooks
+    /// Removes the webhooks, also those of scopes whose pools no longer hear them
     Remove(Configured),
 }
 

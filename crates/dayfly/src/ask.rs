@@ -23,16 +23,7 @@ pub async fn ask(command: Command, socket: PathBuf, json: bool) -> Result<()> {
     match command {
         Command::Status => {
             let status: StatusDocument = client.get("/v1/status", &[]).await?;
-            let text = |document: &StatusDocument| {
-                let text = table::status(&document.status);
-                match &document.daemon.store_error {
-                    Some(error) => format!(
-                        "{text}\nthe store can't be written, so nothing new begins: {error}"
-                    ),
-                    None => text,
-                }
-            };
-            print(json, &status, text)
+            print(json, &status, table::status)
         }
         Command::Plan => print(json, &client.get::<PlanView>("/v1/plan", &[]).await?, table::plan),
         Command::Runners => {

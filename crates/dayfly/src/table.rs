@@ -3,11 +3,16 @@
 use std::fmt::Write;
 
 use comfy_table::{ContentArrangement, Table, presets::NOTHING};
-use dayfly_core::report::{Explanation, JobView, PlanView, RunnerView, Status};
+use dayfly_core::{
+    ports::RateLimit,
+    report::{Explanation, JobView, PlanView, RunnerView},
+};
+use dayfly_server::{LxdInstances, StatusDocument};
 use jiff::{SignedDuration, Timestamp};
 
 /// What `dayfly status` shows.
-pub fn status(status: &Status) -> String {
+pub fn status(document: &StatusDocument) -> String {
+    let status = &document.status;
     let mut pools = table(&["POOL", "STATE", "RUNNERS", "WANTED", "MAX", "JOBS WAITING", "OFFERS"]);
     for pool in &status.pools {
         let phases: Vec<String> =
@@ -48,12 +53,15 @@ pub fn status(status: &Status) -> String {
         let budget = if backend.budget.is_empty() { "-" } else { &backend.budget };
         backends.add_row([
             backend.name.clone(),
-            backend.runners.to_string(),
+            match document.lxd.iter().find(|(name, _)| name.as_str() == backend.name) {
+                Some((_, by_sort)) => format!("{}: {}", backend.runners, sorts(by_sort)),
+                None => backend.runners.to_string(),
+            },
             budget.to_owned(),
             state,
         ]);
     }
-    let mut scopes = table(&["SCOPE", "ADDRESS", "STATE"]);
+    let mut scopes = table(&["SCOPE", "ADDRESS", "RATE LIMIT", "STATE"]);
     for scope in &status.scopes {
         let state = match (&scope.trouble, &scope.catch_up_trouble) {
             (Some((error, until)), _) => format!("{error} (tried again at {until:.0})"),
@@ -62,7 +70,11 @@ pub fn status(status: &Status) -> String {
             }
             (None, None) => "in order".to_owned(),
         };
-        scopes.add_row([scope.name.clone(), scope.url.clone(), state]);
+        let mut credentials = document.daemon.credentials.iter();
+        let known = credentials.find(|(name, _)| name.as_str() == scope.name);
+        let limit = known.and_then(|(_, used)| used.rate_limit);
+        let left = limit.map_or_else(|| "-".to_owned(), |limit| rate_limit(limit, status.at));
+        scopes.add_row([scope.name.clone(), scope.url.clone(), left, state]);
     }
     let mut text = format!("{pools}\n\n{backends}\n\n{scopes}");
     for pool in &status.pools {
@@ -82,7 +94,30 @@ pub fn status(status: &Status) -> String {
     if status.stopping {
         text.push_str("\nthe daemon is ending");
     }
+    if let Some(error) = &document.daemon.store_error {
+        let _ = write!(text, "\nthe store can't be written, so nothing new begins: {error}");
+    }
     text
+}
+
+/// What is left of a credential's hour. Of an hour that is over nothing but its length is known.
+fn rate_limit(of: RateLimit, now: Timestamp) -> String {
+    let RateLimit { limit, remaining, resets_at } = of;
+    if resets_at <= now {
+        return format!("{limit} an hour");
+    }
+    format!("{remaining} of {limit} left until {resets_at:.0}")
+}
+
+/// How many there are of each sort, beside each other also where there is none of one.
+fn sorts(of: &LxdInstances) -> String {
+    let LxdInstances { containers, vms, former } = of;
+    let text = format!(
+        "{containers} container{}, {vms} VM{}",
+        if *containers == 1 { "" } else { "s" },
+        if *vms == 1 { "" } else { "s" }
+    );
+    if *former == 0 { text } else { format!("{text}, {former} of former settings") }
 }
 
 /// What `dayfly runners` shows.
@@ -177,7 +212,32 @@ fn ago(at: Timestamp, now: Timestamp) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
+
+    /// What `dayfly status` shows of a document that says no more than these parts, of the report and of the daemon.
+    fn shown(report: &Value, daemon: &Value) -> String {
+        let mut document = json!({
+            "at": "2026-01-01T00:00:00Z", "controller": "1", "stopping": false, "pools": [], "backends": [],
+            "scopes": [], "daemon": {
+                "version": "1", "store_error": null, "timings": dayfly_engine::Timings::default(),
+                "credentials": {}, "tasks": {},
+            },
+        });
+        for (key, value) in report.as_object().unwrap() {
+            document[key] = value.clone();
+        }
+        for (key, value) in daemon.as_object().unwrap() {
+            document["daemon"][key] = value.clone();
+        }
+        status(&serde_json::from_value(document).unwrap())
+    }
+
+    /// A row's words, one blank between them.
+    fn words(row: &str) -> String {
+        row.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
 
     #[test]
     fn ages_are_short() {
@@ -195,20 +255,14 @@ mod tests {
     #[test]
     fn a_pool_shows_what_its_demand_has() {
         let check = |demand: &str, session: bool, expected: &str| {
-            let shown = status(
-                &serde_json::from_value(serde_json::json!({
-                    "at": "2026-01-01T00:00:00Z", "controller": "1", "stopping": false,
-                    "backends": [], "scopes": [],
-                    "pools": [{
-                        "name": "linux", "state": "open", "demand": demand, "min_idle": 2, "scale_set": null,
-                        "session": session, "desired": 3, "warm": 0, "max": 5, "capacity": 4, "phases": {},
-                        "jobs_waiting": 1, "statistics": null, "waits_for": [],
-                    }],
-                }))
-                .unwrap(),
-            );
+            let pools = json!([{
+                "name": "linux", "state": "open", "demand": demand, "min_idle": 2, "scale_set": null,
+                "session": session, "desired": 3, "warm": 0, "max": 5, "capacity": 4, "phases": {},
+                "jobs_waiting": 1, "statistics": null, "waits_for": [],
+            }]);
+            let shown = shown(&json!({ "pools": pools }), &json!({}));
             let row = shown.lines().nth(1).unwrap();
-            assert_eq!(row.split_whitespace().collect::<Vec<_>>().join(" "), expected);
+            assert_eq!(words(row), expected);
         };
         check("scale-set", true, "linux open none 3 5 1 4");
         check("scale-set", false, "linux open, no session none 3 5 1 4");
@@ -223,25 +277,60 @@ mod tests {
                      expected: &str| {
             let until =
                 |error: Option<&'static str>| error.map(|error| (error, "2026-01-01T00:01:00Z"));
-            let shown = status(
-                &serde_json::from_value(serde_json::json!({
-                    "at": "2026-01-01T00:00:00Z", "controller": "1", "stopping": false,
-                    "backends": [], "pools": [],
-                    "scopes": [{
-                        "name": "acme", "url": "https://github.com/acme",
-                        "trouble": until(trouble), "catch_up_trouble": until(catch_up),
-                    }],
-                }))
-                .unwrap(),
-            );
+            let scopes = json!([{
+                "name": "acme", "url": "https://github.com/acme",
+                "trouble": until(trouble), "catch_up_trouble": until(catch_up),
+            }]);
+            let shown = shown(&json!({ "scopes": scopes }), &json!({}));
             let row = shown.lines().last().unwrap();
-            let row = row.split_whitespace().collect::<Vec<_>>().join(" ");
-            assert_eq!(row, format!("acme https://github.com/acme {expected}"));
+            assert_eq!(words(row), format!("acme https://github.com/acme - {expected}"));
         };
         check(None, None, "in order");
         let again = "(tried again at 2026-01-01T00:01:00Z)";
         check(Some("401"), Some("502"), &format!("401 {again}"));
         check(None, Some("502"), &format!("lost webhooks are not made good: 502 {again}"));
+    }
+
+    #[test]
+    fn a_backend_that_is_an_lxd_shows_containers_and_vms() {
+        let check = |lxd: &Value, expected: &str| {
+            let backends = json!([{
+                "name": "rack", "listed_at": null, "watched": true, "creates": 0, "trouble": null,
+                "runners": 6,
+            }]);
+            let shown = shown(&json!({ "backends": backends, "lxd": lxd }), &json!({}));
+            let row = shown.lines().find(|line| line.trim().starts_with("rack")).unwrap();
+            assert_eq!(words(row), format!("rack {expected} - not listed yet"));
+        };
+        check(&json!({}), "6");
+        check(&json!({ "other": { "containers": 6, "vms": 0, "former": 0 } }), "6");
+        let of = |containers: u32, vms: u32, former: u32| json!({ "rack": { "containers": containers, "vms": vms, "former": former } });
+        check(&of(5, 1, 0), "6: 5 containers, 1 VM");
+        check(&of(1, 0, 5), "6: 1 container, 0 VMs, 5 of former settings");
+    }
+
+    #[test]
+    fn a_store_that_cannot_be_written_is_said() {
+        let of = |error: &Value| shown(&json!({}), &json!({ "store_error": error }));
+        assert!(!of(&Value::Null).contains("store"));
+        assert!(of(&json!("the disk is full")).ends_with("nothing new begins: the disk is full"));
+    }
+
+    #[test]
+    fn what_is_left_of_the_rate_limit_is_said_while_it_is_true() {
+        let check = |scope: &str, resets_at: &str, expected: &str| {
+            let limit = json!({ "limit": 5_000, "remaining": 17, "resets_at": resets_at });
+            let used = json!({ "rate_limit": limit, "requests": 9, "empty_polls": 1 });
+            let scopes =
+                json!([{ "name": "acme", "url": "https://github.com/acme", "trouble": null }]);
+            let shown =
+                shown(&json!({ "scopes": scopes }), &json!({ "credentials": { scope: used } }));
+            let row = words(shown.lines().last().unwrap());
+            assert_eq!(row, format!("acme https://github.com/acme {expected} in order"));
+        };
+        check("acme", "2026-01-01T00:00:01Z", "17 of 5000 left until 2026-01-01T00:00:01Z");
+        check("acme", "2026-01-01T00:00:00Z", "5000 an hour");
+        check("other", "2026-01-01T00:00:01Z", "-");
     }
 
     #[test]

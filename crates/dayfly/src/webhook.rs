@@ -19,12 +19,16 @@ use crate::{
     run,
 };
 
-/// Does what was said at every scope that has pools which hear webhooks.
+/// Does what was said at every scope that has pools which hear webhooks; removes at every scope, for pools may have heard them
+/// before.
 pub async fn run(action: &Webhook, json: bool) -> Result<()> {
     let (Webhook::Install(options) | Webhook::Check(options) | Webhook::Remove(options)) = action;
     let config = run::configuration(options)?;
     let (webhook, url) = settings(&config)?;
-    let scopes = scopes(&config, options)?;
+    let scopes = match action {
+        Webhook::Remove(_) => scopes(&config, config.scopes.keys(), options)?,
+        Webhook::Install(_) | Webhook::Check(_) => hearing(&config, options)?,
+    };
     if let Webhook::Check(_) = action {
         let mut findings = Vec::new();
         for (name, forge) in &scopes {
@@ -42,19 +46,37 @@ pub async fn run(action: &Webhook, json: bool) -> Result<()> {
         Webhook::Check(_) | Webhook::Remove(_) => None,
     };
     let mut changes = Vec::new();
+    // What one refuses keeps nothing from the others.
+    let mut refused: Vec<String> = Vec::new();
     for (name, forge) in &scopes {
         for place in forge.hook_places(&config.spec.scopes[name].repositories) {
             let change = match &secret {
                 Some(secret) => forge.install_hook(&place, url, secret).await,
                 None => forge.remove_hook(&place, url).await,
             };
-            let change = change.map_err(|refusal| Failure::new(Code::Credential, refusal))?;
-            tell(&place, url, change, json);
-            changes.push(json!({ "place": place.to_string(), "url": url, "change": word(change) }));
+            match change {
+                Ok(change) => {
+                    tell(&place, url, change, json);
+                    changes.push(
+                        json!({ "place": place.to_string(), "url": url, "change": word(change) }),
+                    );
+                }
+                Err(refusal) => refused.push(refusal.to_string()),
+            }
         }
     }
     if json {
         println!("{}", serde_json::to_string(&changes)?);
+    }
+    // Scopes may share an App, which has one webhook.
+    refused.dedup();
+    if !refused.is_empty() {
+        return Err(Failure::new(Code::Credential, refused.join("\n")).into());
+    }
+    if changes.is_empty() {
+        return Err(Failure::new(Code::Config, "no scope has a place for webhooks")
+            .hint("name the `repositories` of the enterprise")
+            .into());
     }
     Ok(())
 }
@@ -109,21 +131,31 @@ fn settings(config: &Config) -> Result<(&WebhookConfig, &str), Failure> {
 }
 
 /// The scopes with pools that hear webhooks.
-fn scopes(config: &Config, options: &Configured) -> Result<BTreeMap<ScopeName, GitHub>, Failure> {
+fn hearing(config: &Config, options: &Configured) -> Result<BTreeMap<ScopeName, GitHub>, Failure> {
+    let scopes = scopes(config, run::webhook_scopes(config), options)?;
+    if scopes.is_empty() {
+        return Err(Failure::new(Code::Config, "no pool hears webhooks")
+            .hint("write `demand: webhook` in a pool; `dayfly webhook remove` removes what was installed for a former one"));
+    }
+    Ok(scopes)
+}
+
+/// A client of GitHub for each of the scopes.
+fn scopes<'a>(
+    config: &Config,
+    names: impl Iterator<Item = &'a ScopeName>,
+    options: &Configured,
+) -> Result<BTreeMap<ScopeName, GitHub>, Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SteadyClock::start());
     // Nothing is made in this name: GitHub shows it nowhere.
     let controller =
         run::new_controller().map_err(|error| Failure::new(Code::Failed, format!("{error:#}")))?;
     let mut scopes = BTreeMap::new();
-    for name in run::webhook_scopes(config) {
+    for name in names {
         let Some(scope) = config.scopes.get(name) else { continue };
         let credential = run::credential(name, scope.auth.as_ref(), options)?;
         let forge = run::forge(name, scope, &credential, controller, Arc::clone(&clock))?;
         scopes.insert(name.clone(), forge);
-    }
-    if scopes.is_empty() {
-        return Err(Failure::new(Code::Config, "no pool hears webhooks")
-            .hint("write `demand: webhook` in a pool"));
     }
     Ok(scopes)
 }

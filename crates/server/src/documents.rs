@@ -2,9 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use dayfly_core::{model::ScopeName, report::Status};
+use dayfly_core::{
+    model::{BackendName, ScopeName},
+    report::Status,
+};
 use dayfly_engine::{ScopeUse, TaskStatus, Timings, View};
 use serde::{Deserialize, Serialize};
+
+use crate::LxdInstances;
 
 /// `GET /v1/version`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +31,9 @@ pub struct StatusDocument {
     /// The report.
     #[serde(flatten)]
     pub status: Status,
+    /// Containers and virtual machines, of each backend that is an LXD or Incus.
+    #[serde(default)]
+    pub lxd: BTreeMap<BackendName, LxdInstances>,
     /// The daemon.
     pub daemon: Daemon,
 }
@@ -49,6 +57,7 @@ impl StatusDocument {
     pub(crate) fn of(view: &View<'_>) -> Self {
         Self {
             status: dayfly_core::report::status(view.world, view.spec, view.now),
+            lxd: LxdInstances::by_backend(view.spec, view.world.runners()),
             daemon: Daemon {
                 version: Version::ours().version,
                 store_error: view.store_error.map(ToString::to_string),

@@ -7,6 +7,7 @@ mod api;
 mod documents;
 mod error;
 mod intake;
+mod lxd_instances;
 mod serve;
 mod socket;
 
@@ -16,5 +17,6 @@ pub use intake::{
     Allowed, CertificateError, Intake, IntakeError, IntakeOptions, TlsFiles, WebhookOptions,
     serve_intake,
 };
+pub use lxd_instances::LxdInstances;
 pub use serve::serve;
 pub use socket::{Socket, SocketError};

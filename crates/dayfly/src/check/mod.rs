@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use dayfly_config::Config;
+use dayfly_config::{Config, DEFAULT_GROUP};
 use dayfly_core::{
     model::{ControllerId, InstanceSpec, PoolName, PoolSpec, ScopeName, Spec},
     ports::{Backend, Finding, Forge},
@@ -134,7 +134,7 @@ async fn outside(
                 let hears = run::webhook_scopes(config).any(|scope| scope == name);
                 let (config, name) = (config.clone(), name.clone());
                 tasks.spawn(async move {
-                    let mut findings = of_scope(&what, &forge, &groups).await;
+                    let mut findings = of_scope(&what, &forge, groups).await;
                     if hears {
                         findings.extend(webhook::of_scope(&config, &name, &forge).await);
                     }
@@ -178,9 +178,14 @@ fn groups(config: &Config, scope: &ScopeName) -> BTreeSet<String> {
         .collect()
 }
 
-async fn of_scope(what: &str, forge: &dyn Forge, groups: &BTreeSet<String>) -> Vec<Finding> {
+async fn of_scope(what: &str, forge: &dyn Forge, mut groups: BTreeSet<String>) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
-    for group in groups {
+    if groups.is_empty() {
+        findings.push(in_order(what, "no pool is of it"));
+        // Tried like any other, as for a pool that names no group.
+        groups.insert(DEFAULT_GROUP.to_owned());
+    }
+    for group in &groups {
         for finding in forge.check(group).await {
             let finding = Finding { what: format!("{what}: {}", finding.what), ..finding };
             // The credential is the same for every group.
@@ -192,12 +197,21 @@ async fn of_scope(what: &str, forge: &dyn Forge, groups: &BTreeSet<String>) -> V
     findings
 }
 
-/// What the pools make on a backend.
+/// What the pools make on a backend; whether it answers, where none does.
 async fn of_backend(
     what: &str,
     backend: &dyn Backend,
     made: Vec<(PoolName, Arc<InstanceSpec>)>,
 ) -> Vec<Finding> {
+    if made.is_empty() {
+        // Nothing to make is no reason to say nothing: whether it can be asked at all is known from a list.
+        let result = match backend.list().await {
+            Ok(_) => Ok("no pool uses it; it answers".to_owned()),
+            Err(error) => Err(format!("{error}; no pool uses it")),
+        };
+        let exit_code = Code::Backend as u8;
+        return vec![Finding { what: what.to_owned(), result, exit_code }];
+    }
     let mut findings: Vec<Finding> = Vec::new();
     for (pool, instance) in made {
         for finding in backend.check(&instance).await {

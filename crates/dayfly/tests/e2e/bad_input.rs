@@ -39,11 +39,13 @@ impl Bench {
     /// Runs a command on the good configuration with `from` replaced by `to`.
     fn run(&self, command: &str, from: &str, to: &str) -> Output {
         assert!(GOOD.contains(from), "{from}");
+        self.run_text(command, &GOOD.replacen(from, to, 1))
+    }
+
+    /// Runs a command on a configuration of its own.
+    fn run_text(&self, command: &str, text: &str) -> Output {
         let runner = self.site.path("runner").display().to_string();
-        let text = GOOD
-            .replacen(from, to, 1)
-            .replace("BASE", &self.site.github.base)
-            .replace("IMAGE", &runner);
+        let text = text.replace("BASE", &self.site.github.base).replace("IMAGE", &runner);
         let path = self.site.path("case.yaml");
         std::fs::write(&path, text).unwrap();
         let mut line = self.site.command(&[command, "--config"]);
@@ -256,6 +258,37 @@ async fn a_good_configuration_passes_every_check() {
     assert!(!site.path("dayfly.db").exists(), "a check changes nothing");
     let summary = site.github.get("summary").await;
     assert_eq!((&summary["sets"], &summary["runners"]["total"]), (&json!(0), &json!(0)));
+}
+
+#[tokio::test]
+async fn what_no_pool_uses_is_tried_and_said() {
+    let bench = Bench::new().await;
+    let scopes = |url: &str, token: &str| {
+        format!(
+            "github: [{{ name: it, url: BASE/acme, auth: {{ token: file:token }} }}, {{ name: spare, url: {url}, auth: {{ token: file:{token} }} }}]"
+        )
+    };
+    let was = "github: [{ url: BASE/acme, auth: { token: file:token } }]";
+    let named = ("demand: scale-set", "github: it\n    demand: scale-set");
+    let check_scope = |url: &str, token: &str, code: i32, words: &[&str]| {
+        let text = GOOD.replace(named.0, named.1).replace(was, &scopes(url, token));
+        check(&bench.run_text("check", &text), &text, code, words);
+    };
+    let unused = "ok     scope spare: no pool is of it";
+    let well = "ok     scope spare: credential for";
+    check_scope("BASE/acme/site", "token", 0, &[unused, well, "ok     scope it: credential for"]);
+    bench.site.write_secret("wrong", SECRET);
+    check_scope("BASE/acme/site", "wrong", 4, &[unused, "WRONG  scope spare: credential", "401"]);
+    check_scope("BASE/acme/site", "absent", 4, &["WRONG  scope spare: ", "absent"]);
+
+    let backends = "it: { process: { directory: instances } }";
+    let spare = |settings: &str| format!("{backends}, spare: {{ {settings} }}");
+    let answers = "ok     backend spare: no pool uses it; it answers";
+    let well = spare("process: { directory: others }");
+    bench.check("check", (backends, &well), 0, &[answers, "ok     backend it, pool e2e: "]);
+    let lost = spare("docker: { host: \"unix:///nonexistent/docker.sock\" }");
+    let words = ["WRONG  backend spare: ", "/nonexistent/docker.sock", "no pool uses it"];
+    bench.check("check", (backends, &lost), 5, &words);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::{
 
 use dayfly_backends::lxd::Product;
 use dayfly_core::model::ControllerId;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 use crate::{
@@ -334,6 +334,11 @@ async fn the_runner_program_is_put_in_and_kept_new() {
         found.map(|runner| runner["name"].as_str().unwrap().to_owned())
     };
     let old = warm(&site.until(&["runners"], |runners| warm(runners).is_some())).unwrap();
+    let one = json!({ "containers": 1, "vms": 0, "former": 0 });
+    site.until(&["status"], |status| status["lxd"]["it"] == one);
+    let told = site.run(&["status"]);
+    let told = String::from_utf8_lossy(&told.stdout);
+    assert!(told.contains("1: 1 container, 0 VMs"), "{told}");
     site.stop();
     site.github.offer_program("2.330.0", archive("2.330.0")).await;
     site.start_and_wait();

@@ -140,3 +140,46 @@ async fn a_webhook_is_made_checked_and_removed() {
     site.write_secret("webhook", "");
     check(&["install"], 4, "it is empty");
 }
+
+#[tokio::test]
+async fn a_webhook_that_no_pool_hears_any_more_is_removed_and_no_other() {
+    let site = Site::new(setup(1)).await;
+    let check = |words: &[&str], code: i32, says: &[&str]| {
+        let output = webhook(&site, words);
+        let said = text(&output.stdout) + &text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{words:?}: {said}");
+        for says in says {
+            assert!(said.contains(says), "{words:?}: {says}: {said}");
+        }
+    };
+    let leads = async || {
+        let state = site.github.get("state").await;
+        let hooks = state["hooks"].as_array().unwrap();
+        let of = |hook: &Value| hook["url"].as_str().unwrap().to_owned();
+        hooks.iter().map(|hook| of(hook).rsplit('/').next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    check(&["install"], 0, &["made"]);
+    site.reconfigure("/webhook\"", "/others\"");
+    check(&["install"], 0, &["made"]);
+    assert_eq!(leads().await, ["webhook", "others"]);
+
+    site.reconfigure("demand: webhook", "demand: scale-set");
+    check(&["install"], 3, &["no pool hears webhooks", "webhook remove"]);
+    check(&["check"], 3, &["no pool hears webhooks"]);
+    // A scope that refuses keeps nothing from the one behind it, and is told.
+    let base = &site.github.base;
+    let refusing = format!("{{ name: far, url: {base}/acme/site, auth: {{ token: file:wrong }} }}");
+    site.write_secret("wrong", "ghp_wrongwrongwrongwrongwrongwrongwrong12");
+    site.reconfigure("github: [{ url", &format!("github: [{refusing}, {{ name: it, url"));
+    site.reconfigure("    labels:", "    github: it\n    labels:");
+    check(&["remove"], 4, &["webhook of organization acme: removed", "acme/site", "401"]);
+    assert_eq!(leads().await, ["webhook"], "what leads elsewhere stays");
+
+    site.reconfigure("file:wrong", "file:token");
+    check(&["remove"], 0, &["organization acme: there is none", "acme/site: there is none"]);
+    site.reconfigure("/others\"", "/webhook\"");
+    let output = webhook(&site, &["remove", "--json"]);
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&told[0]["change"], &told[1]["change"]), (&json!("absent"), &json!("removed")));
+    assert!(leads().await.is_empty());
+}

@@ -5,15 +5,15 @@ use std::net::TcpListener;
 use dayfly_backends::lxd::{Lxd, LxdOptions, LxdServer, Product};
 use dayfly_core::{
     model::{ControllerId, InstanceSpec},
-    ports::{Backend, BackendErrorKind as Kind, CreateRequest},
+    ports::{Backend, BackendErrorKind as Kind},
 };
 
 use super::{
     lxd_private::Private,
     remote::{Project, Trusted, trusts_by_token},
-    server::{Lxc, contract, image, shell},
+    server::{Lxc, contract, image, refused, shell},
 };
-use crate::suite::{self, controller, create, jit, pool, record, runner};
+use crate::suite::{self, controller, create, jit, runner};
 
 /// A server of this test's own.
 struct Server {
@@ -74,14 +74,7 @@ async fn incus_keeps_the_contract_by_its_socket_and_by_https() {
 async fn what_incus_says_in_words_of_its_own_is_understood() {
     let incus = Server::start();
     let lxd = incus.by_socket(controller());
-    let refused = async |spec: InstanceSpec, kind: Kind, words: &str| {
-        let (runner, pool) = (runner(lxd.controller()), pool());
-        let request = CreateRequest { runner: &runner, pool: &pool, spec: &spec };
-        let error = lxd.create(request).await.unwrap_err();
-        assert_eq!(error.kind, kind, "{error}");
-        assert!(error.detail.to_lowercase().contains(words), "{error}");
-        assert_eq!(record(&lxd, &runner).await, None, "nothing is left of it");
-    };
+    let refused = async |spec, kind, words| refused(&lxd, spec, kind, words).await;
     let image = |image: &str| InstanceSpec { image: image.to_owned(), ..contract() };
     refused(image("dayfly-none"), Kind::ImageMissing, "image").await;
     refused(image("0123456789abcdef"), Kind::ImageMissing, "image").await;

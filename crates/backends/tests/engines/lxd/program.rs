@@ -13,8 +13,8 @@ use dayfly_core::{
     ports::{Backend, BackendErrorKind, CreateRequest},
 };
 
-use super::server::{Sweep, cli, shell};
-use crate::suite::{Heard, RUNNER, create, jit, pool, record, runner, watched};
+use super::server::{Sweep, cli, refused, shell};
+use crate::suite::{Heard, RUNNER, create, jit, pool, runner, watched};
 
 /// Packs a program as GitHub does: `run.sh`, and what it starts.
 fn pack(home: &Path, script: &str) -> PathBuf {
@@ -80,14 +80,7 @@ async fn a_program_that_can_not_be_put_in_is_refused_with_its_reason() {
     let sweep = Sweep::default();
     let lxd = sweep.ready();
     let home = tempfile::tempdir().unwrap();
-    let check = async |spec: InstanceSpec, kind: BackendErrorKind, words: &str| {
-        let (runner, pool) = (runner(lxd.controller()), pool());
-        let request = CreateRequest { runner: &runner, pool: &pool, spec: &spec };
-        let error = lxd.create(request).await.unwrap_err();
-        assert_eq!(error.kind, kind, "{error}");
-        assert!(error.detail.contains(words), "{error}");
-        assert_eq!(record(&lxd, &runner).await, None, "nothing is left of it");
-    };
+    let check = async |spec, kind, words| refused(&lxd, spec, kind, words).await;
     let why = "GitHub does not answer".to_owned();
     let missing = with(ProgramState::Missing { why });
     check(missing, BackendErrorKind::ImageMissing, "not at hand: GitHub does not answer").await;

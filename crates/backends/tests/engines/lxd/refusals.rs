@@ -2,27 +2,17 @@
 
 use dayfly_core::{
     model::{InstanceSpec, LxdKind, LxdSpec, Mount},
-    ports::{Backend, BackendErrorKind as Kind, CreateRequest},
+    ports::{Backend, BackendErrorKind as Kind},
 };
 
-use super::server::{Sweep, cli, contract, shell};
-use crate::suite::{pool, record, runner};
+use super::server::{Sweep, cli, contract, refused, shell};
 
 #[tokio::test]
 #[ignore = "needs lxd"]
 async fn refusals_keep_the_servers_words() {
     let sweep = Sweep::default();
     let lxd = sweep.ready();
-    let check = async |spec: InstanceSpec, kind: Kind, words: &str| {
-        let (runner, pool) = (runner(lxd.controller()), pool());
-        let error = lxd
-            .create(CreateRequest { runner: &runner, pool: &pool, spec: &spec })
-            .await
-            .unwrap_err();
-        assert_eq!(error.kind, kind, "{error}");
-        assert!(error.detail.to_lowercase().contains(words), "{error}");
-        assert_eq!(record(&lxd, &runner).await, None, "nothing is left of it");
-    };
+    let check = async |spec, kind, words| refused(&lxd, spec, kind, words).await;
     let image = |image: &str| InstanceSpec { image: image.to_owned(), ..contract() };
     check(image("dayfly-none"), Kind::ImageMissing, "image").await;
     check(image("0123456789abcdef"), Kind::ImageMissing, "image").await;

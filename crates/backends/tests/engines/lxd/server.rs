@@ -9,10 +9,13 @@ use std::{
 };
 
 use dayfly_backends::lxd::{Lxd, LxdOptions, Product};
-use dayfly_core::model::{ControllerId, InstanceSpec};
+use dayfly_core::{
+    model::{ControllerId, InstanceSpec},
+    ports::{Backend, BackendErrorKind, CreateRequest},
+};
 
 use super::lxd_private::{Programs, tried};
-use crate::suite::{RUNNER, controller};
+use crate::suite::{RUNNER, controller, pool, record, runner};
 
 /// The image of the tests: busybox alone, as PID 1 too.
 pub const IMAGE: &str = "dayfly-test-busybox-3";
@@ -197,4 +200,14 @@ pub fn shell(script: &str) -> InstanceSpec {
 /// An instance that keeps the contract suite's script.
 pub fn contract() -> InstanceSpec {
     shell(RUNNER)
+}
+
+/// Has a server refuse an instance: with that kind, in words among which are these, whatever their case, and nothing is left of it.
+pub async fn refused(lxd: &Lxd, spec: InstanceSpec, kind: BackendErrorKind, words: &str) {
+    let (runner, pool) = (runner(lxd.controller()), pool());
+    let request = CreateRequest { runner: &runner, pool: &pool, spec: &spec };
+    let error = lxd.create(request).await.unwrap_err();
+    assert_eq!(error.kind, kind, "{error}");
+    assert!(error.detail.to_lowercase().contains(&words.to_lowercase()), "{error}");
+    assert_eq!(record(lxd, &runner).await, None, "nothing is left of it");
 }
