@@ -36,7 +36,7 @@ checks! {
     Max = "never-above-max",
     /// Never more on a backend than its budget lets.
     BackendBudget = "never-above-a-budget",
-    /// What waits for no job gives way to a job of another pool that has no room.
+    /// What waits for no job gives way to a runner of another pool that has no room.
     GivesWay = "stock-gives-way-to-jobs",
     /// An instance whose runner has a job is not destroyed.
     Busy = "busy-is-never-destroyed",

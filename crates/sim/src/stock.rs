@@ -1,10 +1,10 @@
-//! Whether a job waits for room that nothing but another pool's stock takes.
+//! Whether a runner, for a job or kept online, waits for room that nothing but another pool's stock takes.
 
 use std::collections::BTreeMap;
 
 use dayfly_core::{
     model::{Place, PoolName, PoolSpec, Runner, Share, TroubleKey},
-    plan::{Census, demand, target_of},
+    plan::{Census, target_of},
     world::Pool,
 };
 use dayfly_engine::View;
@@ -13,11 +13,11 @@ use jiff::{SignedDuration, Timestamp};
 /// How long it may take until stock has gone: its engine may fail and be asked again, and the daemon die meanwhile.
 const GIVES_WAY: SignedDuration = SignedDuration::from_mins(10);
 
-/// Since when each pool's jobs wait so.
+/// Since when each pool waits so.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Held(BTreeMap<PoolName, Timestamp>);
 
-/// Looks at every pool; tells of a job that has waited so for too long.
+/// Looks at every pool; tells of one that has waited so for too long.
 pub(crate) fn look(view: &View<'_>, before: &Held) -> (Held, Option<String>) {
     let mut held = Held::default();
     let mut told = None;
@@ -33,7 +33,7 @@ pub(crate) fn look(view: &View<'_>, before: &Held) -> (Held, Option<String>) {
         if view.now.duration_since(since) > GIVES_WAY {
             told = told.or_else(|| {
                 let stock = stock.join(", ");
-                Some(format!("jobs of pool {name} wait since {since} for the room of {stock}"))
+                Some(format!("runners of pool {name} wait since {since} for the room of {stock}"))
             });
         }
         held.0.insert(name, since);
@@ -41,7 +41,7 @@ pub(crate) fn look(view: &View<'_>, before: &Held) -> (Held, Option<String>) {
     (held, told)
 }
 
-/// The place where a job of the pool would have its runner, but for the budget.
+/// The place where the pool would have one more runner, but for the budget.
 fn wants_room<'a>(view: &View<'_>, pool: &Pool, of: &'a PoolSpec) -> Option<&'a Place> {
     let [place] = of.places.as_slice() else { return None };
     let ill = [
@@ -56,8 +56,7 @@ fn wants_room<'a>(view: &View<'_>, pool: &Pool, of: &'a PoolSpec) -> Option<&'a 
     let share = Share::of(&place.instance);
     let census = Census::of(pool);
     let target = target_of(view.world, view.spec, pool, of, &census, view.now);
-    let jobs = demand(pool, &census, view.now).sure.min(target.desired);
-    let wants = jobs > census.live() && census.occupied < target.limits.max;
+    let wants = target.sure > census.live() && census.occupied < target.limits.max;
     let is_full = backend.budget.room(backend.used, share) == 0;
     let fits = backend.budget.room(Default::default(), share) > 0;
     (wants && is_full && fits && pool.heard_at.is_some()).then_some(place)

@@ -39,7 +39,7 @@ pub enum Reason {
     WentOffline,
     /// Nothing waits for it any more.
     Surplus,
-    /// A job of another pool waited for its room in the backend's budget.
+    /// A runner of another pool, for a job or kept online, had no room in the backend's budget.
     GaveWay,
     /// It idled longer than `idle`.
     IdleTimeout,
@@ -101,7 +101,7 @@ impl fmt::Display for Reason {
             Self::TooMany => f.write_str("the pool keeps fewer idle runners by now"),
             Self::WentOffline => f.write_str("GitHub has not seen it for ten minutes"),
             Self::Surplus => f.write_str("no job waits for it any more"),
-            Self::GaveWay => f.write_str("a job of another pool waited for its room"),
+            Self::GaveWay => f.write_str("another pool needs its room for a runner"),
             Self::IdleTimeout => f.write_str("it idled too long"),
             Self::Drained => f.write_str("the pool is drained"),
             Self::PoolRemoved => f.write_str("the pool is removed"),

@@ -1,7 +1,7 @@
-//! Room in a shared budget that one pool's stock gives up for the jobs of another.
+//! Room in a shared budget that one pool's stock gives up for the runners of another.
 //!
-//! Unregistered instances wait for a job that may come; a job that waits is there. So the stock of pools of the same or a lower
-//! priority gives way, and is not filled again while the job still wants the room.
+//! Unregistered instances wait for a job that may come; a job that waits is there, and so is a runner to be that is kept online. So the stock of pools of the same or a lower
+//! priority gives way, and is not filled again while the other still wants the room.
 
 use std::collections::BTreeSet;
 
@@ -10,20 +10,19 @@ use jiff::Timestamp;
 use super::{
     Plan,
     census::Census,
-    demand::Demand,
     places::{Passed, Places, Room},
-    pool::target_of,
+    pool::{Target, target_of},
 };
 use crate::{
     model::{
-        BackendName, DemandSource, Instance, Limits, Place, PoolName, PoolSpec, Reason,
-        Registration, Runner, RunnerName, Share, Spec, Used,
+        BackendName, Instance, Place, PoolName, PoolSpec, Reason, Registration, Runner, RunnerName,
+        Share, Spec, Used,
     },
     planted::{Bug, planted},
     world::{Action, Pool, World},
 };
 
-/// What a pool's jobs want of a backend whose budget is used up.
+/// What a pool's runners to be want of a backend whose budget is used up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
     /// The pool.
@@ -57,25 +56,20 @@ impl Claim {
     }
 }
 
-/// How many more runners a pool's jobs want than it has: those that it was given, and those that GitHub keeps back because the
-/// pool promises no more.
-pub(super) fn wanted(
-    pool: &Pool,
-    of: &PoolSpec,
-    census: &Census<'_>,
-    demand: Demand,
-    limits: Limits,
-) -> u32 {
-    let kept_back = pool.state.statistics.map_or(0, |(statistics, _)| statistics.available);
-    let kept_back = if of.scale_set().is_some() { kept_back } else { 0 };
-    let jobs = demand.sure.saturating_add(kept_back).min(limits.max);
-    if of.demand == DemandSource::Fixed || planted(Bug::StockKeepsTheBudget) {
+/// How many more runners a pool wants than it has: for the jobs that it was given and those that GitHub keeps back because the
+/// pool promises no more, and those that are kept online beside.
+pub(super) fn wanted(pool: &Pool, of: &PoolSpec, census: &Census<'_>, target: Target) -> u32 {
+    if planted(Bug::StockKeepsTheBudget) {
         return 0;
     }
-    jobs.saturating_sub(census.live()).min(limits.max.saturating_sub(census.occupied))
+
+    let kept_back = pool.state.statistics.map_or(0, |(statistics, _)| statistics.available);
+    let kept_back = if of.scale_set().is_some() { kept_back } else { 0 };
+    let wanted = target.sure.saturating_add(kept_back).min(target.limits.max);
+    wanted.saturating_sub(census.live()).min(target.limits.max.saturating_sub(census.occupied))
 }
 
-/// What a pool claims whose jobs want `count` runners more.
+/// What a pool claims that wants `count` runners more.
 pub(super) fn claim(places: &Places<'_>, room: &Room, of: &PoolSpec, count: u32) -> Option<Claim> {
     if count == 0 {
         return None;

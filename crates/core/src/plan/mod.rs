@@ -109,7 +109,7 @@ pub struct Planned {
     pub pool: PoolName,
     /// When the plan is out of date though nothing happens.
     pub due: Option<Timestamp>,
-    /// Room that its jobs want of a budget that is used up.
+    /// Room that its runners to be want of a budget that is used up.
     pub claim: Option<Claim>,
 }
 

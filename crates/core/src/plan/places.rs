@@ -37,7 +37,7 @@ const STALLED_AFTER: i32 = 5;
 #[derive(Debug, Clone)]
 pub(crate) struct Room {
     backends: BTreeMap<BackendName, Free>,
-    /// What pools' jobs wanted of used up budgets when they were last planned.
+    /// What pools wanted of used up budgets when they were last planned.
     claims: Vec<Claim>,
     /// Rows that this plan adds to pools whose runners register by themselves.
     alone: BTreeMap<ScopeName, u32>,
@@ -98,7 +98,7 @@ impl Room {
         self.backends.get(backend).map(|free| (free.budget, free.used))
     }
 
-    /// Whether what is left of a place's budget is wanted for jobs before it may be had for a pool's stock.
+    /// Whether what is left of a place's budget is wanted for others' runners before it may be had for a pool's stock.
     fn is_claimed(&self, place: &Place, of: &PoolSpec) -> bool {
         let Some((budget, used)) = self.budget(&place.backend) else { return false };
         let claims = self.claims.iter();
@@ -224,7 +224,7 @@ impl<'a> Places<'a> {
 
     /// The place of the next runner, which is taken off `room`. A place that does not answer create calls is for a runner
     /// that no other place can make, unless it is to be made in place of one that stalls. One for the stock leaves the room that
-    /// jobs of others want.
+    /// others want for their runners.
     pub(crate) fn choose(
         &mut self,
         room: &mut Room,

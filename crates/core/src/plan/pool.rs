@@ -115,7 +115,7 @@ pub fn target_of(
     Target::of(demand(pool, census, now), limits_at(of, now).0, is_open(world, spec, pool))
 }
 
-/// Plans one pool. Returns when the plan is out of date though nothing happens, and what its jobs claim.
+/// Plans one pool. Returns when the plan is out of date though nothing happens, and what it claims.
 pub(super) fn plan(
     world: &World,
     spec: &Spec,
@@ -161,10 +161,10 @@ pub(super) fn plan(
         // Before GitHub was heard in this life, a scale set's counts are those of another day.
         due = earlier(due, give_up(of, &census, target, now, actions));
         due = earlier(due, mint(world, of, pool, &census, target, now, &mut steps));
-        let doubts = (demand, target);
         let spawned;
-        (spawned, claim) = spawn(world, of, pool, &census, doubts, now, ids, room, &mut steps);
+        (spawned, claim) = spawn(world, of, pool, &census, target, now, ids, room, &mut steps);
         due = earlier(due, spawned);
+        let doubts = (demand, target);
         due = earlier(due, webhook::plan(world, pool, of, &census, doubts, now, &mut steps));
     }
     actions.append(&mut steps);
@@ -234,14 +234,14 @@ fn mint(
     due
 }
 
-/// New rows up to the target, as far as the pool's places let; and what its jobs claim where they do not.
+/// New rows up to the target, as far as the pool's places let; and what it claims where they do not.
 #[expect(clippy::too_many_arguments, reason = "a plan's whole context, read only")]
 fn spawn(
     world: &World,
     of: &PoolSpec,
     pool: &Pool,
     census: &Census<'_>,
-    (demand, target): (Demand, Target),
+    target: Target,
     now: Timestamp,
     ids: &mut dyn Ids,
     room: &mut Room,
@@ -252,13 +252,13 @@ fn spawn(
     let wanted = (target.sure + stock).saturating_sub(census.live());
     let most = target.limits.max + u32::from(planted(Bug::OneAboveMax));
     let mut count = wanted.min(most.saturating_sub(census.occupied));
-    let for_jobs = claims::wanted(pool, of, census, demand, target.limits);
-    if count == 0 && for_jobs == 0 {
+    let lacking = claims::wanted(pool, of, census, target);
+    if count == 0 && lacking == 0 {
         return (until, None);
     }
     let mut places = Places::new(world, pool, of, now);
     let claim = |places: &Places<'_>, room: &Room, made: u32| {
-        claims::claim(places, room, of, for_jobs.saturating_sub(made))
+        claims::claim(places, room, of, lacking.saturating_sub(made))
     };
     // Of these so many are needed though those whose creation stalls may still come.
     let needed = wanted.saturating_sub(u32::try_from(census.stalled.len()).unwrap_or(u32::MAX));

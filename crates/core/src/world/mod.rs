@@ -221,7 +221,7 @@ impl World {
         }
     }
 
-    /// Takes note of what pools' plans leave. Where jobs want less of a budget than before, the stock of other pools may be
+    /// Takes note of what pools' plans leave. Where runners to be want less of a budget than before, the stock of other pools may be
     /// filled again: `true`, their plans are out of date.
     pub(crate) fn planned(&mut self, planned: Vec<Planned>) -> bool {
         let mut freed = BTreeSet::new();

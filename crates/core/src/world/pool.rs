@@ -90,7 +90,7 @@ pub struct Pool {
     pub(super) completed: VecDeque<(Timestamp, JobId)>,
     /// Whether its plan is out of date.
     pub(crate) touched: bool,
-    /// Room that its jobs want of a budget that is used up.
+    /// Room that its runners to be want of a budget that is used up.
     pub(crate) claim: Option<Claim>,
     /// When its plan is out of date though nothing happens.
     pub(crate) due: Option<Timestamp>,
