@@ -81,6 +81,11 @@ async fn follow(
         Attendance { client: &client, patient: &patient, sink, ends: HashMap::new() };
     let mut attended = FuturesUnordered::new();
     for container in look(&client, controller, Which::All).await? {
+        // The crash that leads here: between the engine's create and its start. The output of such a container ends at
+        // once; its `start` event, which is still to come, has it attended.
+        if container.is_yet_to_start() {
+            continue;
+        }
         if let Some(attend) = attendance.begin(&container.id, &container.runner) {
             attended.push(attend);
         }

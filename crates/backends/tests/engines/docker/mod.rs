@@ -10,3 +10,4 @@ mod refusals;
 mod registry;
 mod remote;
 mod secrecy;
+mod unstarted;
