@@ -74,7 +74,8 @@ async fn follow(
     began: &(dyn Fn() + Send + Sync),
     sink: WatchSink<'_>,
 ) -> Result<Infallible, BackendError> {
-    let (client, patient) = (connection.client().await?, connection.patient().await?);
+    // An engine that was upgraded meanwhile has restarted, which broke the last watch.
+    let (client, patient) = (connection.renew().await?, connection.patient().await?);
     let mut events = Box::pin(events(connection, controller).await?);
     began();
     let mut attendance =

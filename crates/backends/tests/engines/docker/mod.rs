@@ -11,3 +11,4 @@ mod registry;
 mod remote;
 mod secrecy;
 mod unstarted;
+mod upgraded;
