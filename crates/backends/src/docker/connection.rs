@@ -1,6 +1,10 @@
 //! The connection to the engine: its socket or TLS, and the version of the API that both speak.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker as Client};
 use dayfly_core::ports::{BackendError, BackendErrorKind};
@@ -14,7 +18,6 @@ use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
-use tokio::sync::OnceCell;
 
 use super::{
     endpoint::{Endpoint, TlsFiles, wrong},
@@ -30,12 +33,12 @@ const SILENCE_MAX: Duration = Duration::from_secs(10 * 365 * 86_400);
 /// How often an idle connection to a remote engine is probed, so that one that died unseen is noticed.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
-/// A connection that is made, and made again, when it is first used.
+/// A connection that is made when it is first used, and made anew for an engine that may be another version by now.
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) endpoint: Endpoint,
     tls: Option<Arc<ClientConfig>>,
-    client: OnceCell<Client>,
+    client: Mutex<Option<Client>>,
 }
 
 impl Connection {
@@ -48,12 +51,28 @@ impl Connection {
             Endpoint::Tcp { tls: Some(files), .. } => Some(Arc::new(tls_config(files)?)),
             _ => None,
         };
-        Ok(Self { endpoint, tls, client: OnceCell::new() })
+        Ok(Self { endpoint, tls, client: Mutex::default() })
     }
 
     /// The client, once the engine told which version of the API it speaks.
     pub(super) async fn client(&self) -> Result<Client, BackendError> {
-        self.client.get_or_try_init(|| self.negotiate()).await.cloned()
+        let kept = self.kept().clone();
+        match kept {
+            Some(client) => Ok(client),
+            None => self.renew().await,
+        }
+    }
+
+    /// A client for the version that the engine speaks now, which everybody gets from here on. Where the engine does
+    /// not tell its version, the client that there was stays.
+    pub(super) async fn renew(&self) -> Result<Client, BackendError> {
+        let client = self.negotiate().await?;
+        *self.kept() = Some(client.clone());
+        Ok(client)
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Option<Client>> {
+        self.client.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The client for streams that may be silent for long.

@@ -12,6 +12,10 @@ use super::contexts::read_json;
 /// The name under which `docker login` keeps the password of Docker Hub.
 const DOCKER_HUB: &str = "https://index.docker.io/v1/";
 
+/// Host names that mean Docker Hub in an image reference
+/// (<https://github.com/distribution/reference>, `splitDockerDomain`).
+const DOCKER_HUB_HOSTS: [&str; 2] = ["docker.io", "index.docker.io"];
+
 /// How long a credential helper may take: it may ask a service of its own.
 const HELPER_TIME_MAX: Duration = Duration::from_secs(30);
 
@@ -41,9 +45,10 @@ struct HelperAnswer {
     secret: String,
 }
 
-/// The registry of an image reference: its first part where that is a host name.
+/// The registry of an image reference: its first part where that is a host name other than Docker Hub's.
 pub(super) fn registry(image: &str) -> &str {
     match image.split_once('/') {
+        Some((first, _)) if DOCKER_HUB_HOSTS.contains(&first) => DOCKER_HUB,
         Some((first, _)) if first.contains(['.', ':']) || first == "localhost" => first,
         _ => DOCKER_HUB,
     }
@@ -74,8 +79,11 @@ async fn look_up(registry: &str, config: &Config) -> Result<Option<DockerCredent
     if let Some(helper) = config.helpers.get(registry).or(config.store.as_ref()) {
         return ask_helper(helper, registry).await;
     }
-    let same =
-        |name: &String| name.trim_start_matches("https://").trim_end_matches('/') == registry;
+    let same = |name: &String| {
+        let host = name.trim_start_matches("https://").trim_end_matches('/');
+        // `podman login` writes Docker Hub's entry under its host name.
+        host == registry || registry == DOCKER_HUB && DOCKER_HUB_HOSTS.contains(&host)
+    };
     let Some(auth) = config
         .auths
         .get(registry)
@@ -167,6 +175,9 @@ mod tests {
         let check = |image: &str, expected: &str| assert_eq!(registry(image), expected, "{image}");
         check("ubuntu", DOCKER_HUB);
         check("actions/runner:latest", DOCKER_HUB);
+        check("docker.io/acme/runner:1", DOCKER_HUB);
+        check("index.docker.io/acme/runner", DOCKER_HUB);
+        check("docker.io.example/acme/runner", "docker.io.example");
         check("ghcr.io/actions/actions-runner:latest", "ghcr.io");
         check("localhost/a", "localhost");
         check("rack1:5000/a@sha256:00", "rack1:5000");
@@ -197,6 +208,14 @@ mod tests {
         check(r#"{"auths":{"ghcr.io":{"auth":"%"}}}"#, "ghcr.io/a/b", None).await;
         check(r#"{"auths":{"ghcr.io":{}}}"#, "ghcr.io/a/b", None).await;
         check("{", "ghcr.io/a/b", None).await;
+        for name in [DOCKER_HUB, "docker.io", "https://index.docker.io"] {
+            let config = format!(r#"{{"auths":{{"{name}":{{"auth":"{auth}"}}}}}}"#);
+            for image in ["acme/runner:1", "docker.io/acme/runner:1", "index.docker.io/acme/runner"]
+            {
+                check(&config, image, Some((Some("me"), "pa:ss"))).await;
+            }
+            check(&config, "ghcr.io/a/b", None).await;
+        }
         check(r#"{"credHelpers":{"ghcr.io":"../../bin/sh"}}"#, "ghcr.io/a/b", None).await;
         check(r#"{"credsStore":"dayfly-none"}"#, "ghcr.io/a/b", None).await;
     }

@@ -35,6 +35,11 @@ pub(super) struct Found {
 }
 
 impl Found {
+    /// Whether its process was never started, and so has no output yet.
+    pub(super) fn is_yet_to_start(&self) -> bool {
+        self.state == Some(State::CREATED)
+    }
+
     /// Whether its process has ended, and may have left output.
     pub(super) fn has_ended(&self) -> bool {
         matches!(self.state, Some(State::EXITED | State::DEAD | State::REMOVING))

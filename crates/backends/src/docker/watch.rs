@@ -74,13 +74,19 @@ async fn follow(
     began: &(dyn Fn() + Send + Sync),
     sink: WatchSink<'_>,
 ) -> Result<Infallible, BackendError> {
-    let (client, patient) = (connection.client().await?, connection.patient().await?);
+    // An engine that was upgraded meanwhile has restarted, which broke the last watch.
+    let (client, patient) = (connection.renew().await?, connection.patient().await?);
     let mut events = Box::pin(events(connection, controller).await?);
     began();
     let mut attendance =
         Attendance { client: &client, patient: &patient, sink, ends: HashMap::new() };
     let mut attended = FuturesUnordered::new();
     for container in look(&client, controller, Which::All).await? {
+        // The crash that leads here: between the engine's create and its start. The output of such a container ends at
+        // once; its `start` event, which is still to come, has it attended.
+        if container.is_yet_to_start() {
+            continue;
+        }
         if let Some(attend) = attendance.begin(&container.id, &container.runner) {
             attended.push(attend);
         }

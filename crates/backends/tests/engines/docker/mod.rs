@@ -10,3 +10,5 @@ mod refusals;
 mod registry;
 mod remote;
 mod secrecy;
+mod unstarted;
+mod upgraded;

@@ -128,35 +128,6 @@ async fn a_container_that_is_not_ours_is_left_alone() {
 
 #[tokio::test]
 #[ignore = "needs dockerd"]
-async fn a_container_that_was_made_and_not_started_is_started_by_the_next_create() {
-    let sweep = Sweep::default();
-    let docker = sweep.ready().await;
-    let (runner, pool) = (runner(docker.controller()), pool());
-    let spec = contract();
-    // What a crash between the two calls leaves, with the script of a waiter that just waits.
-    let labels = [
-        format!("dev.dayfly.controller={}", docker.controller()),
-        format!("dev.dayfly.runner={runner}"),
-        "dev.dayfly.pool=contract".to_owned(),
-    ];
-    let mut arguments = vec!["create", "-i", "--name", runner.as_str()];
-    for label in &labels {
-        arguments.extend(["--label", label]);
-    }
-    arguments.extend([spec.image.as_str(), "cat"]);
-    let id = cli(&arguments);
-    let before = record(&docker, &runner).await.unwrap();
-    assert_eq!(before.status, dayfly_core::ports::InstanceStatus::Booting);
-    let created =
-        docker.create(CreateRequest { runner: &runner, pool: &pool, spec: &spec }).await.unwrap();
-    assert_eq!((&*created.id.0, created.ready), (id.trim(), true));
-    let after = record(&docker, &runner).await.unwrap();
-    assert_eq!(after.status, dayfly_core::ports::InstanceStatus::Running);
-    docker.destroy(&runner, false).await.unwrap();
-}
-
-#[tokio::test]
-#[ignore = "needs dockerd"]
 async fn check_tries_the_pool_for_real() {
     let sweep = Sweep::default();
     let docker = sweep.ready().await;
