@@ -147,8 +147,14 @@ pub fn image(lxc: &Lxc) {
     pack(home.path(), &archive);
     let archive = archive.display().to_string();
     let output = lxc.run(&["image", "import", &archive, "--alias", IMAGE]);
-    // Another test may have made it meanwhile.
-    assert!(output.status.success() || is_there(), "{output:?}");
+    // Another test may be making it: the server has the image first, and its alias a moment later.
+    for _ in 0..100 {
+        if is_there() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    panic!("{output:?}");
 }
 
 /// An image of LXD's: a root file system beside what it is said to be.
