@@ -200,7 +200,7 @@ fn is_in_every_state(runner: &Runner, job: &JobState) {
         Some(Reason::IdleTimeout | Reason::Drained | Reason::PoolRemoved) => {}
         Some(Reason::ImageReplaced | Reason::WarmExpired | Reason::Orphan) => {}
         Some(Reason::JobTimeout | Reason::Removed | Reason::InstanceLost) => {}
-        Some(Reason::TooMany | Reason::WentOffline | Reason::Flushed) => {}
+        Some(Reason::TooMany | Reason::WentOffline | Reason::Flushed | Reason::GaveWay) => {}
     }
     match job {
         JobState::Available { .. } | JobState::Assigned { .. } => {}
@@ -259,6 +259,7 @@ pub fn every_state() -> Batch {
         Reason::Removed,
         Reason::InstanceLost,
         Reason::TooMany,
+        Reason::GaveWay,
         Reason::WentOffline,
         Reason::Flushed,
     ];
