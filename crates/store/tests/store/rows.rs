@@ -259,9 +259,10 @@ pub fn every_state() -> Batch {
         Reason::Removed,
         Reason::InstanceLost,
         Reason::TooMany,
-        Reason::GaveWay,
         Reason::WentOffline,
         Reason::Flushed,
+        // Last: earlier versions do not know it.
+        Reason::GaveWay,
     ];
     let retiring = |reason| Some(Retiring { since, reason, even_busy: false });
     let numbered = |number: usize| runner(100 + u64::try_from(number).unwrap());
